@@ -1,0 +1,274 @@
+"""The values that stages exchange: frozen, validated, and written to the store as JSON.
+
+Durations are seconds, sizes bytes, percentages 0 to 100. Every document that lies in the store carries
+``version``; a reader refuses a version that it doesn't know.
+"""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeVar
+
+from pydantic import TypeAdapter, ValidationError
+
+from pipeline.errors import IncompleteDataError
+
+Outcome = Literal["passed", "failed", "error", "skipped", "xfailed", "xpassed", "crashed", "timeout"]
+"""What became of a test. ``crashed`` killed its process; ``timeout`` ran when its batch's limit ran out."""
+
+FAILING: frozenset[Outcome] = frozenset({"failed", "error", "crashed", "timeout"})
+
+Verdict = Literal["complete", "partial", "conflicting", "unverified"]
+Executor = Literal["process", "docker"]
+ShardState = Literal["starting", "running", "waiting", "finished", "stopped", "failed"]
+
+
+@dataclass(frozen=True, slots=True)
+class Checkout:
+    """The application's source tree and what names it.
+
+    ``commit`` is the head commit, ``<head>-<hash>`` for a tree with uncommitted changes, or a hash of the
+    content without git. ``files`` are the paths (relative, ``/`` between parts, sorted) that belong to the
+    project: those that git tracks, and untracked ones that it doesn't ignore.
+    """
+
+    root: str
+    commit: str
+    branch: str
+    files: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ImageRef:
+    """A Docker image: ``reference`` is what the engine runs, ``digest`` its content's identity."""
+
+    reference: str
+    digest: str
+    reused: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Environment:
+    """What the application's interpreter said of itself."""
+
+    python: str
+    pytest: str  # empty: not installed, and not needed for command groups
+    coverage: str
+    platform: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Measurement:
+    """How coverage is measured in every worker of the build."""
+
+    branch: bool
+    contexts: bool
+    core: str  # "sysmon", "ctrace" or "pytrace": the one that coverage.py really used
+
+
+@dataclass(frozen=True, slots=True)
+class SourceFile:
+    """A file of the project as it was when the build was planned."""
+
+    path: str  # relative to the project, "/" between parts
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """The unit of work that a shard takes: tests for pytest, or one command."""
+
+    id: str
+    tests: tuple[str, ...]  # pytest node ids; for a command its one id, "group::<name>"
+    expected_s: float
+    command: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a build will run, and who starts with what.
+
+    ``batches`` are ordered by expected duration, longest first; ``deals[k - 1]`` holds the batch ids of
+    shard k in the order in which it works through them.
+    """
+
+    commit: str
+    build: str
+    branch: str
+    created_at: str  # ISO 8601, UTC
+    executor: Executor
+    image: str  # empty for processes
+    environment: Environment
+    measurement: Measurement
+    pytest_args: tuple[str, ...]
+    sources: tuple[SourceFile, ...]
+    batches: tuple[Batch, ...]
+    deals: tuple[tuple[str, ...], ...]
+    version: Literal[1] = 1
+
+    @property
+    def shards(self) -> int:
+        """How many shards the batches were dealt to."""
+        return len(self.deals)
+
+    @property
+    def tests(self) -> tuple[str, ...]:
+        """Every planned test id, in the order of the batches."""
+        return tuple(test for batch in self.batches for test in batch.tests)
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """Which shard has a batch. ``token`` names one attempt at a shard, so that a restart isn't its ghost."""
+
+    batch: str
+    shard: int
+    token: str
+    takes_over: str = ""  # the token that lost the lease
+
+
+@dataclass(frozen=True, slots=True)
+class Heartbeat:
+    """A shard's sign of life and progress; ``beat`` grows with every write while the shard lives."""
+
+    shard: int
+    token: str
+    beat: int
+    state: ShardState
+    batches_done: int = 0
+    tests_done: int = 0
+    tests_failed: int = 0
+    tests_held: int = 0  # in the batches that the shard has claimed and not finished
+    busy_s: float = 0.0
+    current: str = ""  # the test that runs now
+    detail: str = ""  # why it stopped or failed
+
+
+@dataclass(frozen=True, slots=True)
+class TestOutcome:
+    """What became of one test; ``output`` only for those that didn't pass."""
+
+    __test__ = False  # not a test class, whatever pytest thinks of its name
+
+    id: str
+    outcome: Outcome
+    duration_s: float
+    message: str = ""
+    output: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class DataFile:
+    """A coverage data file in the commit's folder."""
+
+    name: str
+    size_bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class BatchResult:
+    """Everything that a batch gave; written once, after its data files are in the store."""
+
+    commit: str
+    build: str
+    batch: str
+    shard: int
+    token: str
+    duration_s: float
+    core: str
+    outcomes: tuple[TestOutcome, ...]
+    data_files: tuple[DataFile, ...]
+    notes: tuple[str, ...] = ()  # what deserves a human's eye: deaths, restarts, warnings of coverage.py
+    version: Literal[1] = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing that is wrong with the data, by name."""
+
+    kind: Literal["missing", "unexpected", "corrupt", "conflict", "foreign"]
+    subject: str  # a test id, batch, data file or key
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class ShardShare:
+    """What a shard contributed, for the balance."""
+
+    shard: int
+    batches: int
+    tests: int
+    busy_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Ledger:
+    """What was planned, acknowledged and received, and the verdict on it."""
+
+    commit: str
+    build: str
+    branch: str
+    verdict: Verdict
+    tests_planned: int
+    outcomes: dict[Outcome, int] = field(default_factory=dict)
+    failures: tuple[str, ...] = ()  # ids of the tests that failed, in order
+    problems: tuple[Problem, ...] = ()
+    notes: tuple[str, ...] = ()
+    data_files: tuple[DataFile, ...] = ()
+    shares: tuple[ShardShare, ...] = ()
+    combined: DataFile | None = None
+    outside: tuple[str, ...] = ()  # measured paths that are not the project's own: left out of the result
+    version: Literal[1] = 1
+
+    @property
+    def tests_run(self) -> int:
+        """How many tests have an outcome."""
+        return sum(self.outcomes.values())
+
+    @property
+    def test_time_s(self) -> float:
+        """The time that all shards spent on batches, added up."""
+        return sum(share.busy_s for share in self.shares)
+
+    @property
+    def balance(self) -> float:
+        """The busiest shard's time against the mean: 1.0 is perfect; 0.0 when nothing ran."""
+        mean = self.test_time_s / len(self.shares) if self.shares else 0.0
+        return max(share.busy_s for share in self.shares) / mean if mean else 0.0
+
+
+T = TypeVar("T")
+
+
+@functools.cache
+def _adapter(kind: type[T]) -> TypeAdapter[T]:
+    return TypeAdapter(kind)
+
+
+def to_json(value: Any) -> bytes:
+    """Return a model value as JSON with sorted keys, two spaces and a final newline."""
+    return _adapter(type(value)).dump_json(value, indent=2) + b"\n"
+
+
+def from_json(kind: type[T], data: bytes, *, name: str) -> T:
+    """Return the model value in ``data``.
+
+    Args:
+        kind: the dataclass that is expected.
+        data: JSON, as bytes.
+        name: what the data is, for the message: a key or a path.
+
+    Raises:
+        IncompleteDataError: ``data`` is not JSON, or not of this kind, or of another version.
+    """
+    try:
+        return _adapter(kind).validate_json(data)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        where = ".".join(str(part) for part in first["loc"]) or "document"
+        raise IncompleteDataError(
+            f"{name} is not a valid {kind.__name__}: {where}: {first['msg']}",
+            hint="It is damaged, or another version of covfleet wrote it.",
+        ) from error
