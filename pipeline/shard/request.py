@@ -1,0 +1,28 @@
+"""What a shard is asked to do, and with what."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+
+from pipeline.keys import BuildKeys
+from pipeline.model import Plan
+from pipeline.ports import Clock, Narrate, ObjectStore, WorkerLauncher
+from pipeline.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class ShardRequest:
+    """A shard's build, number and tools; ``stop`` is set when it shall end early."""
+
+    store: ObjectStore
+    keys: BuildKeys
+    plan: Plan
+    shard: int  # from 1
+    launcher: WorkerLauncher
+    settings: Settings
+    clock: Clock
+    stop: threading.Event
+    narrate: Narrate
+    workdir: Path

@@ -1,0 +1,436 @@
+"""A shard on real suites: what it reports, what it measures, and what it does when tests misbehave."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from support.runs import lines_of, new_build, write_project
+
+APP = """
+    def double(x):
+        if x > 1:
+            return 2 * x
+        return x + x
+
+
+    def unused():
+        return "never"
+"""
+
+
+def one_shard(project: Path, **settings):
+    build = new_build(project, **settings)
+    plan = build.plan()
+    heartbeat = build.run_shard(plan)
+    return build, plan, heartbeat
+
+
+def test_a_segfault_costs_its_test_and_nothing_else(tmp_path):
+    project = write_project(
+        tmp_path,
+        {
+            "app.py": APP,
+            "test_app.py": """
+                import faulthandler
+                from app import double
+
+                def test_before():
+                    assert double(1) == 2
+
+                def test_segfault():
+                    faulthandler._sigsegv()
+
+                def test_after():
+                    assert double(3) == 6
+            """,
+        },
+    )
+    build, _, heartbeat = one_shard(project)
+    outcomes = build.outcomes()
+    assert [outcome.outcome for outcome in outcomes.values()] == ["passed", "crashed", "passed"]
+    crashed = outcomes["test_app.py::test_segfault"]
+    assert "signal 11" in crashed.message
+    assert "test_segfault" in crashed.output  # faulthandler's traceback
+    assert heartbeat.tests_failed == 1
+    assert lines_of(build.combine().data_file)["app.py"] == [2, 3, 4, 5, 8]
+
+
+def test_os_exit_in_a_test_is_a_crash_even_with_status_zero(tmp_path):
+    project = write_project(
+        tmp_path, {"test_x.py": "import os\ndef test_exit(): os._exit(0)\ndef test_ok(): pass\n"}
+    )
+    build, _, _ = one_shard(project)
+    assert {test: outcome.outcome for test, outcome in build.outcomes().items()} == {
+        "test_x.py::test_exit": "crashed",
+        "test_x.py::test_ok": "passed",
+    }
+    assert build.combine().ledger.verdict == "complete"
+
+
+def test_a_process_killed_once_from_outside_loses_neither_test_nor_coverage(tmp_path):
+    project = write_project(
+        tmp_path,
+        {
+            "app.py": APP,
+            "test_app.py": """
+                import os, pathlib, signal
+                from app import double
+
+                def test_one():
+                    assert double(1) == 2
+
+                def test_killed_the_first_time():
+                    marker = pathlib.Path(__file__).with_name("killed")
+                    if not marker.exists():
+                        marker.touch()
+                        os.kill(os.getpid(), signal.SIGKILL)
+                    assert double(3) == 6
+            """,
+        },
+    )
+    build, _, _ = one_shard(project, checkpoint_s=1000)
+    assert {outcome.outcome for outcome in build.outcomes().values()} == {"passed"}
+    assert any("killed by signal 9" in note for note in build.notes())
+    assert lines_of(build.combine().data_file)["app.py"] == [2, 3, 4, 5, 8]
+
+
+def test_a_hang_ends_at_the_batch_s_limit_and_the_rest_runs(tmp_path):
+    project = write_project(
+        tmp_path,
+        {
+            "test_x.py": "import time\ndef test_a(): pass\ndef test_hang(): time.sleep(600)\ndef test_z(): pass\n"
+        },
+    )
+    build, _, _ = one_shard(project, batch_timeout_s=2.0)
+    outcomes = build.outcomes()
+    assert [outcome.outcome for outcome in outcomes.values()] == ["passed", "timeout", "passed"]
+    assert "time limit of 2 s" in outcomes["test_x.py::test_hang"].message
+
+
+def test_a_hang_that_ignores_sigterm_is_killed(tmp_path, monkeypatch):
+    monkeypatch.setattr("pipeline.shard.batch.GRACE_S", 0.3)
+    code = """
+        import signal, time
+        def test_deaf():
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
+            time.sleep(600)
+    """
+    build, _, _ = one_shard(write_project(tmp_path, {"test_x.py": code}), batch_timeout_s=1.0)
+    assert build.outcomes()["test_x.py::test_deaf"].outcome == "timeout"
+
+
+def test_a_file_that_cannot_be_imported_is_an_error_with_its_traceback_and_the_rest_runs(tmp_path):
+    project = write_project(
+        tmp_path, {"test_bad.py": "import nosuchmodule\n", "test_good.py": "def test_ok(): pass\n"}
+    )
+    build, plan, _ = one_shard(project)
+    assert set(plan.tests) == {"test_bad.py", "test_good.py::test_ok"}
+    assert build.outcomes()["test_bad.py"].outcome == "error"
+    assert "nosuchmodule" in build.outcomes()["test_bad.py"].output
+    assert build.outcomes()["test_good.py::test_ok"].outcome == "passed"
+
+
+def test_a_planned_test_that_is_no_longer_collected_is_an_error_by_name(tmp_path):
+    project = write_project(tmp_path, {"test_x.py": "def test_one(): pass\ndef test_two(): pass\n"})
+    build = new_build(project)
+    plan = build.plan()
+    (project / "test_x.py").write_text("def test_one(): pass\ndef test_new(): pass\n")
+    build.run_shard(plan)
+    outcomes = build.outcomes()
+    assert set(outcomes) == {"test_x.py::test_one", "test_x.py::test_two"}
+    assert outcomes["test_x.py::test_two"].outcome == "error"
+    assert "doesn't collect it" in outcomes["test_x.py::test_two"].message
+
+
+def test_pytest_exit_in_a_test_fails_that_test_alone(tmp_path):
+    code = "import pytest\ndef test_exit(): pytest.exit('enough')\ndef test_next(): pass\n"
+    build, _, _ = one_shard(write_project(tmp_path, {"test_x.py": code}))
+    assert [outcome.outcome for outcome in build.outcomes().values()] == ["error", "passed"]
+    assert "enough" in build.outcomes()["test_x.py::test_exit"].message
+
+
+def test_maxfail_of_the_project_does_not_stop_a_shard(tmp_path):
+    files = {
+        "pytest.ini": "[pytest]\naddopts = -x\n",
+        "test_x.py": "def test_a(): assert 0\ndef test_b(): assert 0\ndef test_c(): pass\n",
+    }
+    build, _, _ = one_shard(write_project(tmp_path, files))
+    assert [outcome.outcome for outcome in build.outcomes().values()] == ["failed", "failed", "passed"]
+
+
+def test_each_kind_of_outcome_is_told_apart(tmp_path):
+    code = """
+        import pytest
+
+        def test_passed(): pass
+        def test_failed(): print("said before"); assert 1 == 2
+        @pytest.mark.skip(reason="not today")
+        def test_skipped(): pass
+        @pytest.mark.xfail(reason="known")
+        def test_xfailed(): assert 0
+        @pytest.mark.xfail(reason="fixed")
+        def test_xpassed(): pass
+        @pytest.mark.xfail(strict=True, reason="strictly")
+        def test_xpassed_strictly(): pass
+        @pytest.fixture
+        def broken(): raise RuntimeError("no fixture")
+        def test_error_in_setup(broken): pass
+        @pytest.fixture
+        def untidy():
+            yield
+            raise RuntimeError("left a mess")
+        def test_error_in_teardown(untidy): pass
+    """
+    build, _, _ = one_shard(write_project(tmp_path, {"test_x.py": code}))
+    outcomes = {test.split("::test_")[1]: outcome for test, outcome in build.outcomes().items()}
+    assert {name: outcome.outcome for name, outcome in outcomes.items()} == {
+        "passed": "passed",
+        "failed": "failed",
+        "skipped": "skipped",
+        "xfailed": "xfailed",
+        "xpassed": "xpassed",
+        "xpassed_strictly": "failed",
+        "error_in_setup": "error",
+        "error_in_teardown": "error",
+    }
+    assert "said before" in outcomes["failed"].output
+    assert "assert 1 == 2" in outcomes["failed"].message
+    assert outcomes["skipped"].message.endswith("not today")
+    assert "left a mess" in outcomes["error_in_teardown"].output
+
+
+def test_a_flood_of_output_is_cut_and_does_not_block(tmp_path):
+    code = """
+        import os
+        def test_flood():
+            for _ in range(200):
+                os.write(2, b"x" * 65536)
+            assert 0
+    """
+    build, _, _ = one_shard(write_project(tmp_path, {"test_x.py": code}))
+    outcome = build.outcomes()["test_x.py::test_flood"]
+    assert outcome.outcome == "failed"
+    assert len(outcome.output) < 100_000
+    assert "characters cut" in outcome.output
+
+
+def test_a_test_that_writes_into_every_descriptor_harms_only_itself(tmp_path):
+    code = """
+        import os
+        def test_scribble():
+            for number in range(3, 64):
+                try:
+                    os.write(number, b"nonsense\\n")
+                except OSError:
+                    pass
+        def test_next(): pass
+    """
+    build, _, _ = one_shard(write_project(tmp_path, {"test_x.py": code}))
+    outcomes = build.outcomes()
+    assert outcomes["test_x.py::test_next"].outcome == "passed"
+    assert outcomes["test_x.py::test_scribble"].outcome == "crashed"
+    assert any("no event" in note for note in build.notes())
+
+
+def test_subprocesses_are_measured_wherever_they_start(tmp_path):
+    files = {
+        "app.py": APP,
+        "tools/run.py": "import sys\nsys.path.insert(0, '..')\nimport app\napp.unused()\n",
+        "test_x.py": """
+            import subprocess, sys
+            def test_child():
+                subprocess.run([sys.executable, "run.py"], cwd="tools", check=True)
+        """,
+    }
+    build, _, _ = one_shard(write_project(tmp_path, files))
+    lines = lines_of(build.combine().data_file)
+    assert lines["app.py"] == [2, 8, 9]
+    assert lines["tools/run.py"] == [1, 2, 3, 4]
+
+
+def test_a_subprocess_that_outlives_its_batch_is_measured_all_the_same(tmp_path):
+    files = {
+        "child.py": """
+            import time
+            time.sleep(1.5)
+            late = True
+        """,
+        "test_x.py": """
+            import subprocess, sys
+            def test_leaves_a_child():
+                subprocess.Popen([sys.executable, "child.py"])
+        """,
+        "test_y.py": "import time\ndef test_slow(): time.sleep(0)\n",
+        "conftest.py": "import time\ndef pytest_sessionfinish(): time.sleep(2)\n",
+    }
+    build, _, _ = one_shard(write_project(tmp_path, files))
+    assert lines_of(build.combine().data_file)["child.py"] == [2, 3, 4]
+
+
+def test_contexts_are_named_and_switched_as_pytest_cov_does_it(tmp_path):
+    files = {
+        "app.py": APP,
+        "test_x.py": """
+            import pytest
+            from app import double, unused
+
+            @pytest.fixture
+            def two():
+                yield double(1)
+                unused()
+
+            def test_it(two):
+                assert double(two) == 4
+        """,
+    }
+    build, _, _ = one_shard(write_project(tmp_path, files), contexts=True)
+    from coverage import CoverageData
+
+    data = CoverageData(str(build.combine().data_file))
+    data.read()
+    contexts = {line: set(names) for line, names in data.contexts_by_lineno("app.py").items()}
+    assert contexts[2] == {""}
+    assert contexts[4] == {"test_x.py::test_it|run"}
+    assert contexts[5] == {"test_x.py::test_it|setup"}
+    assert contexts[9] == {"test_x.py::test_it|teardown"}
+
+
+def test_a_command_group_is_measured_and_its_failure_shown(tmp_path):
+    files = {
+        "app.py": APP,
+        "checks/__init__.py": "",
+        "checks/test_unit.py": """
+            import unittest, app
+            class Unit(unittest.TestCase):
+                def test_ok(self): self.assertEqual(app.double(2), 4)
+        """,
+        "bad.py": "import sys; print('it broke'); sys.exit(7)\n",
+    }
+    groups = [
+        {"name": "unit", "command": "python -m unittest discover checks"},
+        {"name": "bad", "command": "python bad.py"},
+    ]
+    build, _, _ = one_shard(write_project(tmp_path, files), pytest=False, groups=groups)
+    outcomes = build.outcomes()
+    assert outcomes["group::unit"].outcome == "passed"
+    assert (outcomes["group::bad"].outcome, outcomes["group::bad"].message) == ("failed", "exit status 7")
+    assert "it broke" in outcomes["group::bad"].output
+    assert lines_of(build.combine().data_file)["app.py"] == [2, 3, 4, 8]
+
+
+def test_fixtures_of_wide_scope_are_torn_down_with_their_batch_so_that_its_data_is_whole(tmp_path):
+    files = {
+        "app.py": APP,
+        "conftest.py": """
+            import pytest, app
+            @pytest.fixture(scope="session", autouse=True)
+            def everything():
+                yield
+                app.unused()
+        """,
+        "test_x.py": "def test_x(): pass\n",
+    }
+    build, plan, _ = one_shard(write_project(tmp_path, files))
+    assert lines_of(build.combine().data_file)["app.py"] == [2, 8, 9]
+
+
+def test_a_shard_told_to_stop_keeps_what_is_finished_and_another_goes_on(tmp_path):
+    files = {
+        "test_a.py": "import time\ndef test_quick(): pass\n",
+        "test_b.py": "import time\ndef test_slow(): time.sleep(3)\n",
+    }
+    project = write_project(tmp_path, files)
+    build = new_build(project, batch_s=0.001, lease_s=30.0)
+    plan, stop = build.plan(), threading.Event()
+    ended = []
+    thread = threading.Thread(target=lambda: ended.append(build.run_shard(plan, 1, stop)))
+    thread.start()
+    deadline = time.monotonic() + 20
+    while not build.results() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    time.sleep(0.3)
+    stop.set()
+    thread.join(20)
+    assert ended[0].state == "stopped"
+    assert set(build.outcomes()) == {"test_a.py::test_quick"}
+    build.run_shard(plan, 2)  # at once, without waiting for the lease
+    assert build.combine().ledger.verdict == "complete"
+
+
+def test_a_shard_without_its_interpreter_says_what_to_set(tmp_path):
+    from pipeline.errors import WorkerError
+
+    project = write_project(tmp_path, {"test_x.py": "def test_x(): pass\n"})
+    build = new_build(project)
+    build.launcher._python = str(tmp_path / "nosuchpython")
+    with pytest.raises(WorkerError, match="nosuchpython") as caught:
+        build.plan()
+    assert "`python`" in caught.value.hint
+
+
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGINT, signal.SIGTERM])
+def test_a_signal_sent_to_a_test_s_process_loses_nothing(tmp_path, number):
+    code = f"""
+        import os, pathlib, time
+        def test_first(): pass
+        def test_signalled():
+            marker = pathlib.Path(__file__).with_name("sent")
+            if not marker.exists():
+                marker.touch()
+                os.kill(os.getpid(), {int(number)})
+                time.sleep(0.1)
+        def test_last(): pass
+    """
+    build, _, _ = one_shard(write_project(tmp_path, {"test_x.py": code}))
+    outcomes = [outcome.outcome for outcome in build.outcomes().values()]
+    expected = "error" if number == signal.SIGINT else "passed"
+    assert outcomes == ["passed", expected, "passed"]
+
+
+def test_credentials_of_this_process_do_not_reach_the_tests(tmp_path, monkeypatch):
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "do-not-tell")
+    monkeypatch.setenv("COVFLEET_STORE", "s3://secret")
+    code = """
+        import os
+        def test_environment():
+            assert not [name for name in os.environ if name.startswith(("AWS_", "COVFLEET_"))]
+            assert os.environ["WANTED"] == "yes"
+    """
+    build, _, _ = one_shard(write_project(tmp_path, {"test_x.py": code}), env={"WANTED": "yes"})
+    assert [outcome.outcome for outcome in build.outcomes().values()] == ["passed"], build.outcomes()
+
+
+def test_the_worker_ends_when_its_agent_is_gone(tmp_path):
+    import subprocess
+    import sys
+
+    from pipeline.adapters.launchers import WORKER
+
+    project = write_project(tmp_path, {"test_x.py": "import time\ndef test_x(): time.sleep(60)\n"})
+    (tmp_path / "out").mkdir()
+    agent = f"""
+import subprocess, sys, json, os
+worker = subprocess.Popen([sys.executable, {str(WORKER)!r}, {str(tmp_path / "out")!r}], stdin=subprocess.PIPE,
+                          stdout=subprocess.PIPE, cwd={str(project)!r}, start_new_session=True)
+for command in ({{"do": "start", "pytest": True, "pytest_args": [], "branch": None, "contexts": False,
+                  "core": "auto", "checkpoint_s": 1}}, {{"do": "run", "tests": ["test_x.py::test_x"]}}):
+    worker.stdin.write(json.dumps(command).encode() + b"\\n")
+worker.stdin.flush()
+while b"running" not in worker.stdout.readline(): pass
+print(worker.pid, flush=True)
+os.kill(os.getpid(), 9)
+"""
+    pid = int(subprocess.run([sys.executable, "-c", agent], stdout=subprocess.PIPE, check=False).stdout)
+    deadline = time.monotonic() + 10
+    while Path(f"/proc/{pid}").exists() and time.monotonic() < deadline:
+        if "Z (zombie)" in Path(f"/proc/{pid}/status").read_text():
+            break
+        time.sleep(0.05)
+    else:
+        assert not Path(f"/proc/{pid}").exists()
+    assert os.getpid() != pid

@@ -1,0 +1,129 @@
+"""Small projects, planned and run for real: pytest and coverage.py in worker processes, a folder as the store."""
+
+from __future__ import annotations
+
+import os
+import sys
+import textwrap
+import threading
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from coverage import CoverageData
+
+from pipeline.adapters.launchers import WORKER
+from pipeline.adapters.local_store import LocalStore
+from pipeline.adapters.process_worker import ProcessLauncher, tests_environment
+from pipeline.adapters.system_clock import SystemClock
+from pipeline.combine.build import Combined, combine_build
+from pipeline.keys import BuildKeys, CommitKeys
+from pipeline.model import BatchResult, Checkout, Heartbeat, Plan, TestOutcome, from_json
+from pipeline.plan import PlanRequest, plan_build
+from pipeline.settings import Settings
+from pipeline.shard.agent import run_shard
+from pipeline.shard.request import ShardRequest
+
+QUICK = {"lease_s": 1.0, "heartbeat_s": 0.2, "checkpoint_s": 0.05}
+"""Settings that let a test see a lease run out without waiting for long."""
+
+
+def write_project(root: Path, files: dict[str, str]) -> Path:
+    """Write files (dedented) below ``root`` and return it."""
+    for name, text in files.items():
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(textwrap.dedent(text))
+    return root
+
+
+@dataclass
+class Build:
+    """One build of a project: plan it, run shards of it, combine it."""
+
+    project: Path
+    store: LocalStore
+    settings: Settings
+    keys: BuildKeys = field(default_factory=lambda: CommitKeys("c0ffee").build("b1"))
+    launcher: ProcessLauncher | None = None
+    said: list[str] = field(default_factory=list)
+    python: str = sys.executable
+
+    def __post_init__(self) -> None:
+        if self.launcher is None:
+            environment = tests_environment(os.environ, self.settings.env)
+            self.launcher = ProcessLauncher(self.python, self.project, environment, WORKER)
+
+    def checkout(self) -> Checkout:
+        files = sorted(
+            path.relative_to(self.project).as_posix()
+            for path in self.project.rglob("*")
+            if path.is_file() and not {".covfleet", "__pycache__"} & set(path.parts)
+        )
+        return Checkout(str(self.project), self.keys.commit, "main", tuple(files))
+
+    def plan(self) -> Plan:
+        assert self.launcher is not None
+        return plan_build(
+            PlanRequest(
+                self.store,
+                self.keys,
+                self.checkout(),
+                self.launcher,
+                self.settings,
+                None,
+                SystemClock(),
+                self.said.append,
+            )
+        )
+
+    def request(self, plan: Plan, shard: int, stop: threading.Event | None = None) -> ShardRequest:
+        assert self.launcher is not None
+        return ShardRequest(
+            store=self.store,
+            keys=self.keys,
+            plan=plan,
+            shard=shard,
+            launcher=self.launcher,
+            settings=self.settings,
+            clock=SystemClock(),
+            stop=stop or threading.Event(),
+            narrate=self.said.append,
+            workdir=self.project / ".covfleet" / "work",
+        )
+
+    def run_shard(self, plan: Plan, shard: int = 1, stop: threading.Event | None = None) -> Heartbeat:
+        return run_shard(self.request(plan, shard, stop))
+
+    def results(self) -> dict[str, BatchResult]:
+        found = [
+            from_json(BatchResult, self.store.get(info.key).data, name=info.key)
+            for info in self.store.list(self.keys.results)
+        ]
+        return {result.batch: result for result in found}
+
+    def outcomes(self) -> dict[str, TestOutcome]:
+        return {outcome.id: outcome for result in self.results().values() for outcome in result.outcomes}
+
+    def notes(self) -> list[str]:
+        return [note for result in self.results().values() for note in result.notes]
+
+    def combine(self, *, allow_partial: bool = False) -> Combined:
+        return combine_build(
+            self.store,
+            self.keys,
+            self.project / ".covfleet" / "combine",
+            allow_partial=allow_partial,
+            workers=4,
+        )
+
+
+def new_build(project: Path, **settings: object) -> Build:
+    """Return a build of the project, with a store beside the project's files."""
+    return Build(project, LocalStore(project / ".covfleet" / "store"), Settings(**{**QUICK, **settings}))
+
+
+def lines_of(data_file: Path) -> dict[str, list[int]]:
+    """Return the lines that a data file says were executed."""
+    data = CoverageData(str(data_file))
+    data.read()
+    return {name: sorted(data.lines(name) or []) for name in sorted(data.measured_files())}
