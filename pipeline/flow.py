@@ -1,0 +1,116 @@
+"""The local run: every stage once, in order. This is the table of contents; the chapters hold the logic."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from pipeline.combine.build import combine_build
+from pipeline.errors import TestsFailedError
+from pipeline.gate import gate_build
+from pipeline.image import ensure_image
+from pipeline.keys import BuildKeys
+from pipeline.local_shards import ShardProcess, ShardsRequest, run_shards
+from pipeline.model import Checkout, ImageRef, Ledger, Totals
+from pipeline.plan import PlanRequest, plan_build
+from pipeline.ports import Clock, ContainerEngine, Narrate, ObjectStore, WorkerLauncher
+from pipeline.progress import Display
+from pipeline.publish import publish_build
+from pipeline.report.stage import report_build
+from pipeline.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Tools:
+    """The real clients, made by ``cli.py``; what not every run needs is made when it is asked for."""
+
+    store: ObjectStore
+    engine: Callable[[], ContainerEngine]
+    launcher: Callable[[ImageRef | None], WorkerLauncher]
+    start_shard: Callable[[int], ShardProcess]
+    site: Callable[[], ObjectStore]
+    clock: Clock
+    display: Display
+    stopped: Callable[[], bool]
+    narrate: Narrate
+    log: Narrate  # the image's build log
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """What to run: a checkout, under these settings, as this build, with results in ``folder``."""
+
+    checkout: Checkout
+    settings: Settings
+    keys: BuildKeys
+    folder: Path  # .covfleet
+    allow_partial: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What a run gave."""
+
+    totals: Totals
+    ledger: Ledger
+    reports: Path
+    site: str  # where the reports were published; empty if they weren't
+
+
+def run(job: Run, tools: Tools) -> Result:
+    """Go the data's way: image, plan, shards, combine, report, publish.
+
+    Raises:
+        PipelineError: of the stage that failed; nothing that was finished is lost, and the same build can be
+            continued.
+    """
+    settings, keys, store = job.settings, job.keys, tools.store
+    workers = settings.s3.connections
+    workdir, reports = job.folder / "work", job.folder / "reports"
+
+    image = _image(job, tools) if settings.executor == "docker" else None
+    launcher = tools.launcher(image)
+    plan = plan_build(
+        PlanRequest(store, keys, job.checkout, launcher, settings, image, tools.clock, tools.narrate)
+    )
+    tools.narrate(f"{len(plan.tests)} tests in {len(plan.batches)} batches for {plan.shards} shards")
+    run_shards(
+        ShardsRequest(
+            store, keys, plan, tools.start_shard, tools.display, tools.stopped, tools.clock, tools.narrate
+        )
+    )
+    combine_build(store, keys, workdir, allow_partial=job.allow_partial, workers=workers)
+    totals, ledger = report_build(store, keys, workdir, reports, workers=workers)
+    site = ""
+    if settings.publish.site:
+        branch = job.checkout.branch
+        site = publish_build(
+            store, keys, tools.site(), branch=branch, workers=workers, allow_partial=job.allow_partial
+        )
+    return Result(totals, ledger, reports, site)
+
+
+def judge(job: Run, result: Result, tools: Tools) -> None:
+    """Raise if the run must not end well.
+
+    Raises:
+        TestsFailedError: tests failed.
+        BelowGateError: a threshold isn't met.
+    """
+    failures = len(result.ledger.failures)
+    if failures:
+        raise TestsFailedError(
+            f"{failures} of {result.ledger.tests_run} tests failed",
+            hint=f"Their output stands in {result.reports / 'junit.xml'}.",
+        )
+    if not job.allow_partial or result.ledger.verdict == "complete":
+        gate_build(tools.store, job.keys, job.settings.gate)
+
+
+def _image(job: Run, tools: Tools) -> ImageRef:
+    project = Path(job.checkout.root)
+    build = job.keys.build
+    return ensure_image(
+        tools.engine(), job.settings.image, project, job.checkout, build, rebuild=False, on_log=tools.log
+    )
