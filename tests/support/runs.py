@@ -1,4 +1,4 @@
-"""Small projects, planned and run for real: pytest and coverage.py in worker processes, a folder as the store."""
+"""Small projects, planned and run for real: worker processes, and a folder as the store."""
 
 from __future__ import annotations
 

@@ -1,0 +1,162 @@
+"""report_build: from what the store holds of a build to its reports; refuses data that isn't the ledger's."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import replace
+from pathlib import Path
+from xml.etree import ElementTree as ET
+
+import pytest
+from support.measured import measure
+from support.troubled_store import TroubledStore
+
+from pipeline.errors import IncompleteDataError, StoreError
+from pipeline.gate import gate_build
+from pipeline.keys import BuildKeys
+from pipeline.model import (
+    Batch,
+    BatchResult,
+    DataFile,
+    Environment,
+    Ledger,
+    Measurement,
+    Plan,
+    ReportManifest,
+    TestOutcome,
+    from_json,
+    to_json,
+)
+from pipeline.report.stage import report_build
+from pipeline.settings import GateSettings
+from pipeline.sources import manifest, pack
+
+KEYS = BuildKeys("c1", "b1")
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> TroubledStore:
+    """A store with a combined build of two batches, the second of which was stored first."""
+    measured = measure(tmp_path / "measured", branch=True, contexts=True)
+    root = measured.source_dir
+    sources = manifest(
+        root, [path.relative_to(root).as_posix() for path in root.rglob("*") if path.is_file()]
+    )
+    data = measured.data_file.read_bytes()
+    described = DataFile(".coverage", len(data), hashlib.sha256(data).hexdigest())
+    batches = (Batch("zz", ("suite.py::test_tiers",), 2.0), Batch("aa", ("suite.py::test_net",), 1.0))
+    store = TroubledStore(tmp_path / "store")
+    plan = Plan(
+        commit="c1",
+        build="b1",
+        branch="main",
+        created_at="2025-11-22T12:00:00+00:00",
+        executor="process",
+        image="",
+        environment=Environment(python="2.7.18", pytest="8", coverage="7"),
+        measurement=Measurement(branch=True, contexts=True, core="ctrace"),
+        pytest_args=(),
+        sources=sources,
+        batches=batches,
+        deals=(("zz", "aa"),),
+    )
+    store.put(KEYS.plan, to_json(plan))
+    for batch in batches:
+        outcome = TestOutcome(batch.tests[0], "passed", 0.1)
+        result = BatchResult("c1", "b1", batch.id, 1, "t", 0.2, "ctrace", (outcome,), ())
+        store.put(KEYS.result(batch.id), to_json(result))
+    ledger = Ledger("c1", "b1", "main", "complete", 2, {"passed": 2}, combined=described)
+    store.put(KEYS.ledger, to_json(ledger))
+    store.put(KEYS.combined, data)
+    pack(root, sources, tmp_path / "sources.tar.zst")
+    store.upload(tmp_path / "sources.tar.zst", KEYS.sources)
+    return store
+
+
+def stored_ledger(store: TroubledStore) -> Ledger:
+    return from_json(Ledger, store.get(KEYS.ledger).data, name="ledger")
+
+
+def test_a_build_that_is_not_combined_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(IncompleteDataError, match="isn't combined") as caught:
+        report_build(TroubledStore(tmp_path / "store"), KEYS, tmp_path, tmp_path / "out", workers=2)
+    assert caught.value.hint == "Run covfleet combine --commit c1 --build b1 first."
+
+
+def test_a_ledger_without_combined_data_is_refused(store: TroubledStore, tmp_path: Path) -> None:
+    store.put(KEYS.ledger, to_json(replace(stored_ledger(store), combined=None, verdict="conflicting")))
+    with pytest.raises(IncompleteDataError, match="names no combined data"):
+        report_build(store, KEYS, tmp_path, tmp_path / "out", workers=2)
+
+
+def test_data_that_the_ledger_does_not_describe_is_refused(store: TroubledStore, tmp_path: Path) -> None:
+    flipped = bytearray(store.get(KEYS.combined).data)
+    flipped[5000] ^= 1
+    store.put(KEYS.combined, bytes(flipped))
+    with pytest.raises(IncompleteDataError, match="not the data that the ledger describes") as caught:
+        report_build(store, KEYS, tmp_path, tmp_path / "out", workers=2)
+    assert caught.value.exit_code == 5
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_interrupted_upload_leaves_no_manifest_and_again_completes_it(
+    store: TroubledStore, tmp_path: Path
+) -> None:
+    def breaks(key: str) -> None:
+        if key.endswith("coverage.xml"):
+            raise StoreError("connection lost")
+
+    store.before_write = breaks
+    with pytest.raises(StoreError, match="connection lost"):
+        report_build(store, KEYS, tmp_path, tmp_path / "out", workers=1)
+    assert KEYS.manifest not in store.objects
+    store.before_write = lambda key: None
+    report_build(store, KEYS, tmp_path, tmp_path / "out", workers=1)
+    assert KEYS.manifest in store.objects
+
+
+def test_the_reports_and_their_manifest_are_stored_with_content_types(
+    store: TroubledStore, tmp_path: Path
+) -> None:
+    totals, ledger = report_build(store, KEYS, tmp_path, tmp_path / "out", workers=2)
+    assert ledger == stored_ledger(store)
+    described = from_json(ReportManifest, store.get(KEYS.manifest).data, name="manifest")
+    assert (described.totals, described.data_sha256) == (totals, ledger.combined and ledger.combined.sha256)
+    assert described.created_at == "2025-11-22T12:00:00+00:00"
+    for file in described.files:
+        data = store.get(KEYS.report(file.path)).data
+        assert data == (tmp_path / "out" / file.path).read_bytes()
+        assert (len(data), hashlib.sha256(data).hexdigest()) == (file.size_bytes, file.sha256)
+    assert store.headers[KEYS.report("html/index.html")][0] == "text/html; charset=utf-8"
+    assert store.headers[KEYS.report("coverage.xml")][0] == "application/xml"
+    assert store.writes[-1] == KEYS.manifest
+    assert not any(key.endswith(".gitignore") for key in store.objects)
+    assert gate_build(store, KEYS, GateSettings(total=50)) != ()  # type: ignore[arg-type]
+
+
+def test_outcomes_come_in_the_order_of_the_plan_with_contexts_and_notes(
+    store: TroubledStore, tmp_path: Path
+) -> None:
+    report_build(store, KEYS, tmp_path, tmp_path / "out", workers=2)
+    cases = ET.parse(tmp_path / "out/junit.xml").getroot()[0]
+    assert [case.get("name") for case in cases] == ["test_tiers", "test_net"]
+    assert "test_net" in next((tmp_path / "out/html").glob("*prices_py.html")).read_text()
+    assert "Python 2.7" in (tmp_path / "out/summary.md").read_text()
+
+
+def test_nothing_is_left_in_the_working_folder(store: TroubledStore, tmp_path: Path) -> None:
+    workdir = tmp_path / "work"
+    workdir.mkdir()
+    report_build(store, KEYS, workdir, tmp_path / "out", workers=2)
+    assert list(workdir.iterdir()) == []
+
+
+def test_a_build_without_a_plan_is_reported_from_the_checkout(store: TroubledStore, tmp_path: Path) -> None:
+    store.put(KEYS.ledger, to_json(replace(stored_ledger(store), verdict="unverified")))
+    (store.root / KEYS.plan).unlink()
+    with pytest.raises(IncompleteDataError, match="no plan"):
+        report_build(store, KEYS, tmp_path, tmp_path / "out", workers=2)
+    checkout = tmp_path / "measured" / "project"
+    totals, _ = report_build(store, KEYS, tmp_path, tmp_path / "out", workers=2, source_dir=checkout)
+    assert totals.measures_branches
+    assert "UNVERIFIED" in (tmp_path / "out/summary.md").read_text()
