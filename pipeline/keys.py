@@ -23,6 +23,14 @@ from pipeline.errors import ConfigurationError
 _NAME = re.compile(r"[0-9A-Za-z][0-9A-Za-z._-]{0,127}", re.ASCII)
 _DATA_FILE = re.compile(r"\.coverage\.[0-9A-Za-z._-]{1,200}", re.ASCII)
 
+LATE = "late-"
+"""How the name of a result begins that belongs to no batch: data that a subprocess wrote after its tests."""
+
+
+def is_late(batch: str) -> bool:
+    """Say whether this is such a name rather than a batch's id."""
+    return batch.startswith(LATE)
+
 
 def checked(name: str, what: str) -> str:
     """Return ``name`` if it is safe as one part of a key, a path, an image tag and a shell word.
@@ -48,6 +56,41 @@ def branch_part(branch: str) -> str:
     """Return a branch name as one part of a key: percent-encoded, never ``.`` or ``..``."""
     encoded = quote(branch or "unnamed", safe="")
     return encoded.replace(".", "%2E") if set(encoded) == {"."} else encoded
+
+
+def checked_key(key: str) -> str:
+    """Return ``key`` if every store can hold it and it can't leave a store's folder.
+
+    Raises:
+        ConfigurationError: it is empty or over 1,024 bytes (S3's limit), or has a part that is empty, ``.``,
+            ``..`` or over 255 bytes (file systems' limit), or a backslash (some servers, such as SeaweedFS,
+            read it as a slash), or a control or otherwise unprintable character.
+    """
+    parts = key.split("/")
+    if not key.isprintable() or "\\" in key or any(part in {"", ".", ".."} for part in parts):
+        raise ConfigurationError(
+            f"{key!r} can't be the key of an object",
+            hint="It has an empty part, '.', '..', a backslash or an unprintable character in it.",
+        )
+    if len(key.encode()) > 1024 or any(len(part.encode()) > 255 for part in parts):
+        raise ConfigurationError(f"{key[:80]!r}… is too long to be the key of an object")
+    return key
+
+
+def checked_prefix(prefix: str) -> str:
+    """Return ``prefix`` if it is empty or starts keys that ``checked_key`` may accept.
+
+    Raises:
+        ConfigurationError: no such key can start with it.
+    """
+    folder, slash, _ = prefix.rpartition("/")
+    if slash:
+        checked_key(folder)
+    return prefix
+
+
+PROBE = "doctor/probe"
+"""The one object that the check of the store's conditional puts writes, again and again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +195,15 @@ class BuildKeys:
         """The prefix of the build's reports."""
         return f"{self._folder}/reports/"
 
+    def report(self, path: str) -> str:
+        """Return the key of a report's file; ``path`` is relative, with ``/`` between parts."""
+        return checked_key(f"{self.reports}{path}")
+
+    @property
+    def manifest(self) -> str:
+        """The reports' figures and files; written last, so that whoever finds it finds them all."""
+        return f"{self.reports}manifest.json"
+
     @property
     def ledger(self) -> str:
         """The ledger, beside the reports that rest on it."""
@@ -166,3 +218,54 @@ class BuildKeys:
 def timings(branch: str) -> str:
     """Return the key of a branch's expected durations by test id."""
     return f"branches/{branch_part(branch)}/timings.json"
+
+
+TOP_INDEX = "index.html"
+BRANCH_REGISTRATIONS = "_branches/"
+
+
+@dataclass(frozen=True, slots=True)
+class SiteKeys:
+    """The keys of one branch in a site.
+
+    Names that start with ``_`` belong to the site itself; neither a branch's folder nor a build's starts so.
+    """
+
+    branch: str
+
+    @property
+    def _folder(self) -> str:
+        part = branch_part(self.branch)
+        if part == TOP_INDEX or not part[0].isalnum():
+            return part if part[0] == "%" else f"%{ord(part[0]):02X}{part[1:]}"
+        return part
+
+    @property
+    def registration(self) -> str:
+        """The small document that puts the branch into the site's top index."""
+        return f"{BRANCH_REGISTRATIONS}{self._folder}.json"
+
+    @property
+    def index(self) -> str:
+        """The page that lists the branch's builds."""
+        return f"{self._folder}/index.html"
+
+    @property
+    def pointer(self) -> str:
+        """The branch's newest build; it only moves forward."""
+        return f"{self._folder}/latest.json"
+
+    @property
+    def records(self) -> str:
+        """The prefix of the small documents, one a build, that the index is made from."""
+        return f"{self._folder}/_builds/"
+
+    def record(self, build: str) -> str:
+        """Return the key of a build's small document: the last thing that is written of a build."""
+        return f"{self.records}{checked(build, 'build id')}.json"
+
+    def folder(self, build: str) -> str:
+        """Return the prefix of a build's reports, which never change."""
+        if checked(build, "build id") in ("index.html", "latest.json"):
+            raise ConfigurationError(f"a build called {build!r} can't be published: the site needs that name")
+        return f"{self._folder}/{build}/"

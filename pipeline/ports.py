@@ -1,4 +1,4 @@
-"""What the stages need of the world. Adapters implement these; tests may fake them; stages know nothing else."""
+"""What the stages need of the world: adapters implement it, stages know nothing else."""
 
 from __future__ import annotations
 
@@ -155,6 +155,7 @@ class BuildRequest:
     labels: Mapping[str, str]
     build_args: Mapping[str, str]
     ca_bundle: Path | None = None  # given to the build's steps, never left in the image
+    ignore: tuple[str, ...] = ()  # patterns as in .dockerignore, applied before those of the context's own
 
 
 class ContainerEngine(Protocol):
@@ -168,6 +169,9 @@ class ContainerEngine(Protocol):
 
     def image_labels(self, reference: str) -> Mapping[str, str]:
         """Return a local image's labels. Raises ``EngineError`` if there is no such image."""
+
+    def inputs_digest(self, request: BuildRequest) -> str:
+        """Return a hash of what decides the result: Dockerfile, build arguments, files of the context."""
 
     def build(self, request: BuildRequest, on_log: Callable[[str], None]) -> ImageRef:
         """Build, calling ``on_log`` with each line. Raises ``EngineError`` with the last lines."""

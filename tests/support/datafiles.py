@@ -87,6 +87,11 @@ HOSTILE: dict[str, tuple[str, str]] = {
         "holds a trigger 't'",
     ),
     "a virtual table": ("create virtual table v using fts5(x)", "holds a table 'v'"),
+    "a virtual table under a known name": (
+        """drop table tracer; pragma writable_schema = on; insert into sqlite_master values
+        ('table', 'tracer', 'tracer', 0, 'create virtual table tracer using fts5(file_id, tracer)')""",
+        "holds a table 'tracer'",
+    ),
     "a further table": ("create table extra (x)", "holds a table 'extra'"),
     "an index over an expression": ("create index i on file (upper(path))", "holds a index 'i'"),
     "a generated column": (
@@ -118,6 +123,7 @@ HOSTILE: dict[str, tuple[str, str]] = {
     ),
     "an endless path": ("update file set path = printf('%.*c', 5000, 'a') where id = 1", "no proper path"),
     "a context that is a blob": ("update context set context = x'00'", "context is not text"),
+    "NUL in a context": ("update context set context = 'a' || char(0) || 'b'", "context is not text"),
     "a tracer that is no name": ("insert into tracer values (1, '<script>')", "file tracer"),
     "a tracer of no file": ("insert into tracer values (99, 'a.B')", "file tracer of no file"),
     "branch data that claims to be lines": (

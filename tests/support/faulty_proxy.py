@@ -15,8 +15,6 @@ import http.client
 import socket
 import struct
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Literal, Self
@@ -209,12 +207,3 @@ def _canned(fault: Fault) -> _Answer:
         return _Answer(200, [("Content-Type", "text/html")], body, len(body))
     body = f"<Error><Code>{fault.code}</Code><Message>{fault.message}</Message></Error>".encode()
     return _Answer(fault.status, [("Content-Type", "application/xml")], body, len(body))
-
-
-@contextmanager
-def broken(server: Seaweed, *faults: Fault) -> Iterator[FaultyProxy]:
-    """A proxy with these faults already injected."""
-    with FaultyProxy(server) as proxy:
-        for fault in faults:
-            proxy.inject(fault)
-        yield proxy
