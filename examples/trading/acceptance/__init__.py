@@ -1,0 +1,1 @@
+"""The acceptance suite, written for unittest: covfleet runs it as a command group."""

@@ -1,0 +1,147 @@
+"""The command line: find the command, run it, print its error, exit with the design's status."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import os
+import signal
+import sys
+import traceback
+from importlib import metadata
+from types import FrameType
+from typing import NoReturn
+
+import click
+
+from pipeline.commands.options import Invocation
+from pipeline.errors import ConfigurationError, InterruptedRunError, PipelineError
+
+_COMMANDS = {
+    "Everything": {"run": "Run all stages over a project, here."},
+    "The stages, in the data's order": {
+        "image": "Build the application's image, or find that nothing changed.",
+        "plan": "Collect the tests and deal them to shards.",
+        "shard": "Run shard K of a planned build.",
+        "combine": "Verify all data of a build and make one .coverage of it.",
+        "report": "Write the reports of a combined build.",
+        "gate": "Compare a build's coverage with the thresholds.",
+        "publish": "Put a build's reports into the site.",
+    },
+    "Help": {"doctor": "Examine machine, project, engine and store, and say what to do."},
+}
+
+_EPILOG = """\
+\b
+Settings: [tool.covfleet] in pyproject.toml, then COVFLEET_… variables, then flags; the last one wins.
+A nested one has two underscores: COVFLEET_IMAGE__BASE is `base` in [tool.covfleet.image].
+
+\b
+Exit codes: 0 done · 1 an error of ours · 2 usage or configuration · 3 tests failed · 4 below a gate ·
+5 incomplete or corrupt data · 6 Docker or S3 could not do it · 130 interrupted
+"""
+
+
+class _Commands(click.Group):
+    """Commands in groups; a module is imported when its command is called, not to list it."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names in the order of the help."""
+        del ctx
+        return [name for group in _COMMANDS.values() for name in group]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import the command; ``None`` if there is none of that name."""
+        if cmd_name not in self.list_commands(ctx):
+            return None
+        found = importlib.import_module(f"pipeline.commands.{cmd_name}").command
+        assert isinstance(found, click.Command)
+        return found
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command; for a name that is none, say which one was meant."""
+        close = difflib.get_close_matches(args[0], self.list_commands(ctx), n=1)
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError as error:
+            if close:
+                raise click.UsageError(f"{error.message} Perhaps you meant {close[0]}.", ctx) from error
+            raise
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the groups, aligned with each other."""
+        width = max(len(name) for name in self.list_commands(ctx))
+        for title, commands in _COMMANDS.items():
+            with formatter.section(title):
+                formatter.write_dl([(name.ljust(width), what) for name, what in commands.items()])
+
+
+@click.group(
+    cls=_Commands,
+    epilog=_EPILOG,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+@click.version_option(metadata.version("covfleet"), message="%(prog)s %(version)s")
+def app() -> None:
+    """Run a Python test suite under coverage on many shards, and get one result, proved complete.
+
+    Try `covfleet run` in a project's folder. Every command has examples: `covfleet COMMAND --help`.
+    """
+
+
+def main() -> NoReturn:
+    """Run the command that argv names, and exit."""
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) != signal.SIG_IGN:
+            signal.signal(number, _interrupt)
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # a test id may hold anything
+    sys.exit(status(sys.argv[1:]))
+
+
+def status(arguments: list[str]) -> int:
+    """Run a command and return its exit status; errors are printed."""
+    invocation = Invocation()
+    color = False if os.environ.get("NO_COLOR") else None
+    try:
+        result = app.main(arguments, prog_name="covfleet", standalone_mode=False, obj=invocation, color=color)
+    except click.ClickException as error:
+        path = error.ctx.command_path if isinstance(error, click.UsageError) and error.ctx else "covfleet"
+        _print_error(error.format_message(), f"{path} --help")
+        return ConfigurationError.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        _print_error("interrupted", "")
+        return InterruptedRunError.exit_code
+    except PipelineError as error:
+        _print_error(str(error), error.hint)
+        return error.exit_code
+    except Exception as error:
+        return _unexpected(error, verbose=invocation.verbose)
+    return result if isinstance(result, int) else 0
+
+
+def _unexpected(error: Exception, *, verbose: bool) -> int:
+    if verbose:
+        click.echo("".join(traceback.format_exception(error)), err=True)
+    hint = "" if verbose else "Run it again with -v to see where."
+    if isinstance(error, BrokenPipeError):  # `covfleet plan --json | head`: nobody reads on
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    else:
+        _print_error(f"{type(error).__name__}: {error}", hint)
+    return PipelineError.exit_code
+
+
+def _print_error(message: str, hint: str) -> None:
+    click.echo(f"{click.style('covfleet: error:', fg='red', bold=True)} {message}", err=True)
+    if hint:
+        click.echo(f"{click.style('hint:', bold=True)} {hint}", err=True)
+
+
+def _interrupt(_number: int, _frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+if __name__ == "__main__":
+    main()

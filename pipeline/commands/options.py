@@ -1,0 +1,168 @@
+"""The flags: each declared once, with one meaning in every command; their values are checked as settings."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+
+Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
+
+_ALWAYS = ("project", "store", "endpoint_url")
+_KEYS = {
+    "store": "store",
+    "endpoint_url": "endpoint_url",
+    "shards": "shards",
+    "executor": "executor",
+    "branch_coverage": "branch_coverage",
+    "contexts": "contexts",
+    "python": "python",
+    "pytest_args": "pytest_args",
+    "image_base": "image.base",
+    "gate_total": "gate.total",
+    "gate_line": "gate.line",
+    "gate_branch": "gate.branch",
+    "site": "publish.site",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """What the user asked for. ``settings`` holds the flags that are settings, by dotted key."""
+
+    project: Path
+    settings: Mapping[str, Any]
+    commit: str | None = None
+    build: str | None = None
+    allow_partial: bool = False
+    as_json: bool = False
+    dry_run: bool = False
+    verbose: bool = False
+
+
+@dataclass(slots=True)
+class Invocation:
+    """What ``main`` must know of the command line when the command has failed."""
+
+    verbose: bool = False
+
+
+class Command(click.Command):
+    """A command whose help ends with examples: pairs of a command line and what it does."""
+
+    def __init__(self, *args: Any, examples: tuple[tuple[str, str], ...] = (), **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._examples = examples
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the examples."""
+        del ctx
+        with formatter.section("Examples"):
+            for line, meaning in self._examples:
+                formatter.write(f"{'':{formatter.current_indent}}$ {line}\n")
+                with formatter.indentation():
+                    formatter.write_text(meaning)
+
+
+def command(name: str, *flags: str, examples: tuple[tuple[str, str], ...]) -> Callable[[Any], click.Command]:
+    """Make a function that takes a ``Call`` (and its own parameters) a command with these shared flags."""
+
+    def decorate(function: Callable[..., Any]) -> click.Command:
+        wrapped = _takes_call(function)
+        for flag in reversed((*_ALWAYS, *flags, "verbose")):
+            wrapped = _FLAGS[flag](wrapped)
+        return click.command(name, cls=Command, examples=examples)(wrapped)
+
+    return decorate
+
+
+def _takes_call(function: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(function)
+    def called(**given: Any) -> Any:
+        settings = {key: given.pop(name) for name, key in _KEYS.items() if name in given}
+        mine = {name: given.pop(name) for name in tuple(given) if name in Call.__dataclass_fields__}
+        return function(Call(settings=settings, **mine), **given)
+
+    return called
+
+
+def _setting(name: str, what: str, *, metavar: str) -> Decorator:
+    variable = "COVFLEET_" + _KEYS[name].replace(".", "__").upper()
+    return click.option("--" + name.replace("_", "-"), name, metavar=metavar, help=f"{what} [{variable}]")
+
+
+def _switch(name: str, what: str) -> Decorator:
+    flag = name.replace("_", "-")
+    help_text = f"{what} [COVFLEET_{name.upper()}]"
+    return click.option(f"--{flag}/--no-{flag}", name, default=None, help=help_text)
+
+
+def _note_verbose(ctx: click.Context, _parameter: click.Parameter, value: bool) -> bool:  # noqa: FBT001
+    ctx.ensure_object(Invocation).verbose = value
+    return value
+
+
+def _words(
+    _ctx: click.Context, _parameter: click.Parameter, value: tuple[str, ...]
+) -> tuple[str, ...] | None:
+    return value or None
+
+
+_FLAGS: dict[str, Decorator] = {
+    "project": click.option(
+        "--project",
+        type=click.Path(exists=True, file_okay=False, path_type=Path, resolve_path=True),
+        default=".",
+        metavar="DIR",
+        help="The application's folder; by default this one.",
+    ),
+    "store": _setting(
+        "store",
+        "Where data is kept: a folder, or s3://bucket/prefix; by default .covfleet/store.",
+        metavar="URL",
+    ),
+    "endpoint_url": _setting("endpoint_url", "Another S3 server than AWS's.", metavar="URL"),
+    "commit": click.option(
+        "--commit",
+        metavar="SHA",
+        help="The commit's name in the store; by default that of the project's tree.",
+    ),
+    "build": click.option(
+        "--build", metavar="ID", help="One run over a commit; by default a new one, and later the newest."
+    ),
+    "shards": _setting("shards", "How many shards the tests are dealt to.", metavar="N"),
+    "executor": _setting(
+        "executor", "What runs the tests: plain processes, or Docker containers.", metavar="process|docker"
+    ),
+    "python": _setting(
+        "python", "The application's interpreter, for processes; by default its .venv's.", metavar="PATH"
+    ),
+    "branch_coverage": _switch(
+        "branch_coverage", "Measure branches; by default as the project's own settings say."
+    ),
+    "contexts": _switch("contexts", "Record which test ran each line."),
+    "image_base": _setting("image_base", "Base image of the default Dockerfile.", metavar="IMAGE"),
+    "gate_total": _setting("gate_total", "Least total coverage.", metavar="PERCENT"),
+    "gate_line": _setting("gate_line", "Least share of executed statements.", metavar="PERCENT"),
+    "gate_branch": _setting("gate_branch", "Least share of taken branches.", metavar="PERCENT"),
+    "site": _setting("site", "Where the site lies: a folder, or s3://bucket/prefix.", metavar="URL"),
+    "pytest_args": click.argument("pytest_args", nargs=-1, metavar="[-- PYTEST_ARGS...]", callback=_words),
+    "allow_partial": click.option(
+        "--allow-partial", is_flag=True, help="Go on with incomplete data, and mark every report as partial."
+    ),
+    "as_json": click.option(
+        "--json", "as_json", is_flag=True, help="Print the result as JSON, for programs."
+    ),
+    "dry_run": click.option("--dry-run", is_flag=True, help="Say what would be done, and change nothing."),
+    "verbose": click.option(
+        "-v",
+        "--verbose",
+        is_flag=True,
+        callback=_note_verbose,
+        help="Show where an unexpected error comes from.",
+    ),
+}

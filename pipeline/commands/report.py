@@ -1,0 +1,76 @@
+"""``covfleet report``: every format of the combined data, in ``.covfleet/reports`` and in the store."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+from rich.console import Console
+
+from pipeline.commands import figures, options
+from pipeline.commands.combine import combine
+from pipeline.commands.options import Call
+from pipeline.commands.session import Session
+from pipeline.model import Ledger, Totals
+from pipeline.report.stage import report_build
+from pipeline.report.terminal import print_summary
+from pipeline.report.write import ReportRequest, write_reports
+from pipeline.sources import manifest, pack, unpack
+
+
+@options.command(
+    "report",
+    "commit",
+    "build",
+    "as_json",
+    examples=(
+        ("covfleet report", "The newest build of this folder's commit."),
+        (
+            "covfleet report --commit $SHA --build $BUILD_NUMBER",
+            "Any build that was combined, from any machine.",
+        ),
+        ("covfleet report --json", "Only totals and verdict, for programs."),
+    ),
+)
+def command(call: Call) -> None:
+    """Write text, HTML, XML (Cobertura), JSON, LCOV, JUnit, a Markdown summary and a badge.
+
+    They stand in .covfleet/reports, which is replaced, and in the store beside the build.
+    """
+    session = Session(call)
+    out = session.own_folder() / "reports"
+    with session.workdir() as workdir:
+        totals, ledger = _report(session, workdir, out)
+    if call.as_json:
+        click.echo(figures.to_text(totals, ledger))
+    else:
+        print_summary(Console(), out)
+
+
+def _report(session: Session, workdir: Path, out: Path) -> tuple[Totals, Ledger]:
+    if not session.call.build and session.newest_build() is None:
+        return _report_folder(session, workdir, out)
+    return report_build(
+        session.store, session.known_build(), workdir, out, workers=session.settings.s3.connections
+    )
+
+
+def _report_folder(session: Session, workdir: Path, out: Path) -> tuple[Totals, Ledger]:
+    """Report a commit's folder that other tools filled, over the project as it lies here."""
+    combined = combine(session, workdir)
+    root = Path(session.checkout.root)
+    sources = manifest(root, session.checkout.files)
+    archive, folder = workdir / "sources.tar.zst", workdir / "sources"
+    pack(root, sources, archive)
+    unpack(archive, folder, sources)
+    totals = write_reports(
+        ReportRequest(
+            data_file=combined.data_file,
+            source_dir=folder,
+            ledger=combined.ledger,
+            outcomes=combined.outcomes,
+            out=out,
+            contexts=session.settings.contexts,
+        )
+    )
+    return totals, combined.ledger

@@ -1,0 +1,192 @@
+"""The real clients of one command: settings, checkout, store, engine and launchers, each made when needed."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import secrets
+import shutil
+import signal
+import tempfile
+import threading
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import cached_property
+from pathlib import Path
+from types import FrameType
+
+import click
+
+from pipeline.adapters.git_tree import GitTree
+from pipeline.adapters.launchers import WORKER, process_launcher
+from pipeline.adapters.stores import open_store
+from pipeline.adapters.system_clock import SystemClock
+from pipeline.commands.options import Call
+from pipeline.configure import load_settings, variable
+from pipeline.errors import ConfigurationError, EngineError
+from pipeline.image import build_request, ensure_image
+from pipeline.keys import BuildKeys, CommitKeys
+from pipeline.model import Checkout, ImageRef
+from pipeline.ports import ContainerEngine, ObjectStore, WorkerLauncher
+from pipeline.settings import Settings
+
+
+class Session:
+    """Everything that a command needs of the world."""
+
+    def __init__(self, call: Call) -> None:
+        self.call = call
+        self.project = call.project
+        self.clock = SystemClock()
+
+    @cached_property
+    def settings(self) -> Settings:
+        """The settings: file, environment, flags."""
+        return load_settings(self.project, self.call.settings, os.environ)
+
+    @cached_property
+    def checkout(self) -> Checkout:
+        """The project's tree; ``--commit`` renames it."""
+        checkout = GitTree(os.environ).describe(self.project)
+        return replace(checkout, commit=self.call.commit) if self.call.commit else checkout
+
+    @cached_property
+    def store(self) -> ObjectStore:
+        """The store that the settings name."""
+        return self.open(self.settings.store)
+
+    @cached_property
+    def engine(self) -> ContainerEngine:
+        """The Docker engine; it is asked nothing before it is needed."""
+        from pipeline.adapters.docker_engine import DockerEngine  # noqa: PLC0415 - 0.3 s that processes save
+
+        return DockerEngine()
+
+    def open(self, url: str) -> ObjectStore:
+        """Return the store at ``url``; folders are relative to the project."""
+        if url == self.settings.store and "://" not in url:
+            self.own_folder()
+        return open_store(url, self.settings, self.project)
+
+    def own_folder(self) -> Path:
+        """Return ``.covfleet`` in the project, which hides itself from git."""
+        folder = self.project / ".covfleet"
+        folder.mkdir(exist_ok=True)
+        ignore = folder / ".gitignore"
+        if not ignore.exists():
+            ignore.write_text("*\n", "utf-8")
+        return folder
+
+    @contextlib.contextmanager
+    def workdir(self) -> Iterator[Path]:
+        """Give an empty folder, on the project's own disk, that is removed afterwards."""
+        folder = Path(tempfile.mkdtemp(prefix="work-", dir=self.own_folder()))
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder)
+
+    def commit_keys(self) -> CommitKeys:
+        """Return the keys of ``--commit``, or of the project's tree."""
+        return CommitKeys(self.call.commit or self.checkout.commit)
+
+    def new_build(self) -> BuildKeys:
+        """Return the keys of ``--build``, or of a build that begins now."""
+        stamp = f"{self.clock.now():%Y%m%dT%H%M%SZ}-{secrets.token_hex(2)}"
+        return self.commit_keys().build(self.call.build or stamp)
+
+    def newest_build(self) -> str | None:
+        """Return the commit's build that was planned last, ``None`` without any."""
+        from pipeline.combine.gather import latest_build  # noqa: PLC0415 - shards that know their build go ahead
+
+        return latest_build(self.store, self.commit_keys())
+
+    def known_build(self) -> BuildKeys:
+        """Return the keys of ``--build``, or of the commit's newest build.
+
+        Raises:
+            ConfigurationError: nothing was planned for the commit.
+        """
+        keys = self.commit_keys()
+        build = self.call.build or self.newest_build()
+        if build is None:
+            raise ConfigurationError(
+                f"{self.store.url} has no build of commit {keys.commit}",
+                hint="Start one with `covfleet plan` or `covfleet run`, or name another --commit or --store.",
+            )
+        return keys.build(build)
+
+    def image(self, build: str) -> ImageRef | None:
+        """Return the image that the tests run in, built if need be; ``None`` for processes.
+
+        Raises:
+            ConfigurationError: it would have to be built, in a dry run.
+        """
+        if self.settings.executor == "process":
+            return None
+        settings, checkout = self.settings.image, self.checkout
+        if self.call.dry_run:
+            reference = build_request(settings, self.project, checkout, build).reference
+            if (found := self.engine.find_image(reference)) is None:
+                raise ConfigurationError(
+                    f"the tests are collected inside {reference}, which is not built",
+                    hint="Run `covfleet image` first, or leave out --dry-run.",
+                )
+            return found
+        return ensure_image(
+            self.engine, settings, self.project, checkout, build, rebuild=False, on_log=self.narrate
+        )
+
+    def launcher(self, image: str) -> WorkerLauncher:
+        """Return what starts workers; ``image`` is empty for processes. An image that isn't here is pulled.
+
+        Raises:
+            EngineError: the image is neither here nor in its registry.
+        """
+        if not image:
+            return process_launcher(self.settings, self.project, os.environ)
+        from pipeline.adapters.docker_worker import DockerLauncher  # noqa: PLC0415 - as for the engine
+
+        if self.engine.find_image(image) is None and self.engine.pull(image, self.narrate) is None:
+            raise EngineError(
+                f"the image {image} is neither on this machine nor in its registry",
+                hint="Run `covfleet image` here, or everywhere with push = true in [tool.covfleet.image].",
+            )
+        settings = self.settings
+        return DockerLauncher(image, settings.container, settings.image.python, settings.env, WORKER)
+
+    def flags_as_variables(self) -> dict[str, str]:
+        """Return the settings that were given as flags, as a child process of ours reads them."""
+        given = {key: value for key, value in self.call.settings.items() if value is not None}
+        return {
+            variable(key): value if isinstance(value, str) else json.dumps(value)
+            for key, value in given.items()
+        }
+
+    def narrate(self, line: str) -> None:
+        """Tell a human what happens, on standard error."""
+        click.echo(line, err=True)
+
+
+@contextlib.contextmanager
+def stopping() -> Iterator[threading.Event]:
+    """Give an event that SIGINT, SIGTERM and SIGHUP set; a second signal interrupts at once."""
+    stop = threading.Event()
+
+    def handle(_number: int, _frame: FrameType | None) -> None:
+        if stop.is_set():
+            raise KeyboardInterrupt
+        stop.set()
+
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    before = {
+        number: signal.signal(number, handle)
+        for number in numbers
+        if signal.getsignal(number) != signal.SIG_IGN  # nohup, or a job in a script's background
+    }
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

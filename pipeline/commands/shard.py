@@ -1,0 +1,71 @@
+"""``covfleet shard K``: one of the N workers of a planned build."""
+
+from __future__ import annotations
+
+import click
+
+from pipeline.commands import options
+from pipeline.commands.options import Call
+from pipeline.commands.session import Session, stopping
+from pipeline.errors import ConfigurationError, InterruptedRunError, TestsFailedError, WorkerError
+from pipeline.model import to_json
+from pipeline.plan import existing_plan
+from pipeline.shard.agent import run_shard
+from pipeline.shard.request import ShardRequest
+
+
+@options.command(
+    "shard",
+    "commit",
+    "build",
+    "executor",
+    "python",
+    "as_json",
+    examples=(
+        ("covfleet shard 1", "Be shard 1 of the newest build of this folder's commit."),
+        (
+            "covfleet shard 3 --commit $GIT_COMMIT --build $BUILD_NUMBER --store s3://bucket/coverage",
+            "On an agent.",
+        ),
+    ),
+)
+@click.argument("shard", metavar="K", type=click.IntRange(min=1))
+def command(call: Call, shard: int) -> None:
+    """Run shard K: its own batches first, then what others have left; take over from shards that died.
+
+    Run it again after a failure: what has a result is not run twice.
+    """
+    session = Session(call)
+    keys = session.known_build()
+    plan = existing_plan(session.store, keys)
+    if plan is None:
+        raise ConfigurationError(
+            f"{session.store.url} has no build {keys.build} of commit {keys.commit}",
+            hint="`covfleet plan` starts one; are --store and --commit the same there and here?",
+        )
+    with stopping() as stop, session.workdir() as workdir:
+        heartbeat = run_shard(
+            ShardRequest(
+                store=session.store,
+                keys=keys,
+                plan=plan,
+                shard=shard,
+                launcher=session.launcher(plan.image),
+                settings=session.settings,
+                clock=session.clock,
+                stop=stop,
+                narrate=session.narrate,
+                workdir=workdir,
+            )
+        )
+    if call.as_json:
+        click.echo(to_json(heartbeat).decode(), nl=False)
+    if heartbeat.state == "stopped":
+        raise InterruptedRunError(
+            f"shard {shard} was stopped: {heartbeat.detail or 'it was told to'}",
+            hint="What was acknowledged is kept; the others, or this shard started again, do the rest.",
+        )
+    if heartbeat.state == "failed":
+        raise WorkerError(f"shard {shard} failed: {heartbeat.detail}")
+    if heartbeat.tests_failed:
+        raise TestsFailedError(f"{heartbeat.tests_failed} tests failed on shard {shard}")

@@ -1,0 +1,90 @@
+"""The scripts' own set-up: what they say when they can't, and that they do nothing twice."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+NO_VARIABLES = {"PATH": os.environ["PATH"]}
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    """A checkout under a name with a blank, whose environment seems to be installed."""
+    folder = tmp_path / "a checkout"
+    shutil.copytree(ROOT / "scripts", folder / "scripts")
+    (folder / "pyproject.toml").write_text("[project]\n", "utf-8")
+    return folder
+
+
+def pretend_installed(checkout: Path) -> None:
+    programs = checkout / ".venv" / "bin"
+    programs.mkdir(parents=True)
+    for name in ("covfleet", "ruff", "mypy", "pytest"):
+        shows = f'#!/bin/sh\necho {name} "$@" all=$COVFLEET_TEST_ALL shards=$COVFLEET_SHARDS\n'
+        (programs / name).write_text(shows, "utf-8")
+        (programs / name).chmod(0o755)
+    stamp = f"{(checkout / 'pyproject.toml').read_text()}{checkout.resolve()}\n"
+    (checkout / ".venv" / ".covfleet-stamp").write_text(stamp, "utf-8")
+
+
+def run(checkout: Path, script: str, *arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        ["bash", checkout / "scripts" / script, *arguments],
+        cwd="/",
+        env=NO_VARIABLES | environ,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def programs_without_python(folder: Path) -> str:
+    folder.mkdir()
+    for name in ("bash", "dirname", "cat", "cmp", "head", "grep"):
+        (folder / name).symlink_to(shutil.which(name) or "")
+    return str(folder)
+
+
+def test_without_a_python_the_scripts_say_how_to_get_one(checkout: Path, tmp_path: Path) -> None:
+    for script in ("env", "demo", "test"):
+        done = run(checkout, script, PATH=programs_without_python(tmp_path / script))
+        assert done.returncode == 2, done.stderr
+        assert "no Python 3.11 or newer" in done.stderr
+        assert "hint:" in done.stderr
+
+
+def test_an_environment_that_cannot_be_installed_is_an_error_with_the_log(checkout: Path) -> None:
+    (checkout / "pyproject.toml").write_text("this is not TOML\n", "utf-8")
+    done = run(checkout, "test")
+    assert done.returncode == 1
+    assert "pip could not install covfleet" in done.stderr
+    assert str(checkout / ".venv" / "install.log") in done.stderr
+    assert not (checkout / ".venv" / ".covfleet-stamp").exists()
+
+
+def test_what_is_installed_is_not_installed_again(checkout: Path) -> None:
+    pretend_installed(checkout)
+    done = run(checkout, "env")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_the_tests_run_after_the_checks_and_all_means_that_nothing_is_skipped(checkout: Path) -> None:
+    pretend_installed(checkout)
+    lines = run(checkout, "test", "--all", "-k", "a b").stdout.splitlines()
+    assert [line.split()[0] for line in lines] == ["ruff", "ruff", "mypy", "pytest"]
+    assert lines[-1].startswith("pytest -ra -k a b all=1")
+    assert "all=1" not in run(checkout, "test").stdout
+
+
+def test_the_demo_takes_the_sample_or_any_project_and_passes_flags_on(checkout: Path) -> None:
+    pretend_installed(checkout)
+    sample = run(checkout, "demo", "--contexts").stdout
+    assert f"covfleet run --project {checkout}/examples/trading --contexts all= shards=6" in sample
+    other = run(checkout, "demo", "/srv/app", "--shards", "2").stdout
+    assert "covfleet run --project /srv/app --shards 2" in other
