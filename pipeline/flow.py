@@ -32,7 +32,6 @@ class Tools:
     site: Callable[[], ObjectStore]
     clock: Clock
     display: Display
-    stopped: Callable[[], bool]
     narrate: Narrate
     log: Narrate  # the image's build log
 
@@ -76,9 +75,7 @@ def run(job: Run, tools: Tools) -> Result:
     )
     tools.narrate(f"{len(plan.tests)} tests in {len(plan.batches)} batches for {plan.shards} shards")
     run_shards(
-        ShardsRequest(
-            store, keys, plan, tools.start_shard, tools.display, tools.stopped, tools.clock, tools.narrate
-        )
+        ShardsRequest(store, keys, plan, tools.start_shard, tools.display, tools.clock, tools.narrate)
     )
     combine_build(store, keys, workdir, allow_partial=job.allow_partial, workers=workers)
     totals, ledger = report_build(store, keys, workdir, reports, workers=workers)

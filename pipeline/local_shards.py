@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-from pipeline.errors import InterruptedRunError, ServiceError
+from pipeline.errors import ServiceError
 from pipeline.keys import BuildKeys
 from pipeline.model import Plan
 from pipeline.ports import Clock, Narrate, ObjectStore
@@ -45,7 +45,6 @@ class ShardsRequest:
     plan: Plan
     start: Callable[[int], ShardProcess]
     display: Display
-    stopped: Callable[[], bool]
     clock: Clock
     narrate: Narrate
 
@@ -53,19 +52,16 @@ class ShardsRequest:
 def run_shards(request: ShardsRequest) -> None:
     """Start every shard and return when all have ended, whatever they achieved: the ledger judges that.
 
+    An interrupt (``KeyboardInterrupt``) passes through; the shards are stopped first.
+
     Raises:
-        InterruptedRunError: the run was told to stop; the shards have been stopped.
         ServiceError: every shard ended with an error before it had done anything.
     """
-    shards = [request.start(shard) for shard in range(1, request.plan.shards + 1)]
+    shards: list[ShardProcess] = []
     try:
         with request.display as display:
+            shards.extend(request.start(shard) for shard in range(1, request.plan.shards + 1))
             while any(shard.poll() is None for shard in shards):
-                if request.stopped():
-                    raise InterruptedRunError(
-                        "interrupted",
-                        hint=f"What was finished is kept; continue with --build {request.keys.build}",
-                    )
                 display.show(read_status(request.store, request.keys, request.plan))
                 request.clock.sleep(_LOOK_EVERY_S)
             status = read_status(request.store, request.keys, request.plan)

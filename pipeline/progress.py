@@ -117,12 +117,13 @@ class Lines:
         self._console = console
         self._began = self._last = time.monotonic()
         self._shown: BuildStatus | None = None
+        self._printed: BuildStatus | None = None
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_exc: object) -> None:
-        if self._shown is not None:
+        if self._shown is not None and self._shown != self._printed:
             self._print(self._shown)
 
     def show(self, status: BuildStatus) -> None:
@@ -133,13 +134,15 @@ class Lines:
 
     def _print(self, status: BuildStatus) -> None:
         self._last = time.monotonic()
+        self._printed = status
         left = time_left_s(status, self._last - self._began)
         rest = f", about {duration(left)} left" if left else ""
         states = [shard.heartbeat.state for shard in status.shards if shard.heartbeat]
         working = states.count("running")
         self._console.print(
             f"{status.done}/{status.tests} tests, {status.failed} failed, "
-            f"{status.batches_done}/{status.batches} batches, {working}/{len(status.shards)} shards at work{rest}",
+            f"{status.batches_done}/{status.batches} batches, "
+            f"{working}/{len(status.shards)} shards at work{rest}",
             highlight=False,
             soft_wrap=True,
         )

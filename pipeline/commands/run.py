@@ -91,7 +91,6 @@ def _tools(session: Session, job: flow.Run) -> flow.Tools:
         site=lambda: session.open(session.settings.publish.site or ""),
         clock=session.clock,
         display=make_display(Console(stderr=True)),
-        stopped=lambda: False,
         narrate=session.narrate,
         log=session.narrate,
     )

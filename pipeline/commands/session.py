@@ -66,16 +66,13 @@ class Session:
     def open(self, url: str) -> ObjectStore:
         """Return the store at ``url``; folders are relative to the project."""
         if url == self.settings.store and "://" not in url:
-            self.own_folder()
+            hide_from_git(self.project / url, self.project)
         return open_store(url, self.settings, self.project)
 
     def own_folder(self) -> Path:
         """Return ``.covfleet`` in the project, which hides itself from git."""
         folder = self.project / ".covfleet"
-        folder.mkdir(exist_ok=True)
-        ignore = folder / ".gitignore"
-        if not ignore.exists():
-            ignore.write_text("*\n", "utf-8")
+        hide_from_git(folder, self.project)
         return folder
 
     @contextlib.contextmanager
@@ -167,6 +164,16 @@ class Session:
     def narrate(self, line: str) -> None:
         """Tell a human what happens, on standard error."""
         click.echo(line, err=True)
+
+
+def hide_from_git(folder: Path, project: Path) -> None:
+    """Make a folder that git ignores if it lies in the project: what we write must not rename the commit."""
+    if not folder.resolve().is_relative_to(project.resolve()):
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    ignore = folder / ".gitignore"
+    if not ignore.exists():
+        ignore.write_text("*\n", "utf-8")
 
 
 @contextlib.contextmanager

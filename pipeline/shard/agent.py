@@ -40,7 +40,7 @@ class _Shard:
         self._token = secrets.token_hex(8)
         silence = Silence(clock, settings.lease_s)
         self._leases = Leases(request.store, request.keys, request.shard, self._token, silence)
-        self._poll_s = min(_LONGEST_POLL_S, settings.heartbeat_s, settings.lease_s / 4)
+        self._poll_s = min(_LONGEST_POLL_S, settings.beat_s, settings.lease_s / 4)
         self._batches: dict[str, Batch] = {batch.id: batch for batch in request.plan.batches}
         self._queue = list(own_deal(request.plan, request.shard))
         self._done: set[str] = set()
@@ -51,7 +51,7 @@ class _Shard:
             request.store,
             request.keys,
             Heartbeat(request.shard, self._token, beat=0, state="starting"),
-            every_s=settings.heartbeat_s,
+            every_s=settings.beat_s,
             superseded=self._superseded.set,
             narrate=request.narrate,
         )

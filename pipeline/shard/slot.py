@@ -6,7 +6,7 @@ import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from pipeline.errors import ConfigurationError
+from pipeline.errors import ConfigurationError, WorkerKilledError
 from pipeline.keys import LATE
 from pipeline.model import Batch, BatchResult, DataFile, TestOutcome, to_json
 from pipeline.ports import WorkerSpec
@@ -109,6 +109,14 @@ class Slot:
         self._client = None
 
     def _launch(self) -> WorkerClient:
+        """Start a worker; if something kills it meanwhile, start another, once."""
+        try:
+            return self._launch_once()
+        except WorkerKilledError as error:
+            self._request.narrate(f"{error}\ntrying once more")
+            return self._launch_once()
+
+    def _launch_once(self) -> WorkerClient:
         request, plan = self._request, self._request.plan
         self._generation += 1
         output_dir = self._folder / f"out-{self._generation}"

@@ -199,6 +199,8 @@ class Measurement:
             names.append(f"{os.path.basename(path)}.b{self._handed_over}")
             os.replace(path, os.path.join(self._done, names[0]))
         data.erase()
+        # erase() forgets to forget this, and the next file would not say whether it holds lines or arcs.
+        data._has_lines = data._has_arcs = False
         return names + self.adopt_children()
 
     def adopt_children(self) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -10,13 +11,11 @@ from pipeline.model import Batch
 from pipeline.plan import cut, deal, expected_durations, group_batch, number
 from pipeline.settings import GroupSettings
 
-import pytest
-
 TESTS = ("a.py::one", "a.py::two", "b.py::one", "c.py::C::one")
 
 
 def test_a_command_that_is_not_python_is_refused_by_the_groups_name():
-    with pytest.raises(ConfigurationError, match="'shell'.*python"):
+    with pytest.raises(ConfigurationError, match=r"'shell'.*python"):
         group_batch(GroupSettings(name="shell", command="make test"), {})
 
 

@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
+from coverage import CoverageData
 from support.runs import lines_of, new_build, write_project
 
 APP = """
@@ -103,7 +104,12 @@ def test_a_hang_ends_at_the_batch_s_limit_and_the_rest_runs(tmp_path):
     project = write_project(
         tmp_path,
         {
-            "test_x.py": "import time\ndef test_a(): pass\ndef test_hang(): time.sleep(600)\ndef test_z(): pass\n"
+            "test_x.py": """
+                import time
+                def test_a(): pass
+                def test_hang(): time.sleep(600)
+                def test_z(): pass
+            """
         },
     )
     build, _, _ = one_shard(project, batch_timeout_s=2.0)
@@ -272,6 +278,20 @@ def test_a_subprocess_that_outlives_its_batch_is_measured_all_the_same(tmp_path)
     assert lines_of(build.combine().data_file)["child.py"] == [2, 3, 4]
 
 
+def test_the_data_of_every_batch_says_whether_it_holds_branches(tmp_path):
+    files = {"app.py": APP, "test_a.py": "from app import double\ndef test_a(): double(1)\n"}
+    files["test_b.py"] = files["test_a.py"].replace("test_a", "test_b")
+    build = new_build(write_project(tmp_path, files), branch_coverage=True, batch_s=0.001)
+    plan = build.plan()
+    build.run_shard(plan)
+    assert len(plan.batches) == 2
+    combined = build.combine()
+    data = CoverageData(str(combined.data_file))
+    data.read()
+    assert combined.ledger.verdict == "complete"
+    assert (4, -2) not in set(data.arcs("app.py")) and (3, 5) in set(data.arcs("app.py"))
+
+
 def test_contexts_are_named_and_switched_as_pytest_cov_does_it(tmp_path):
     files = {
         "app.py": APP,
@@ -289,8 +309,6 @@ def test_contexts_are_named_and_switched_as_pytest_cov_does_it(tmp_path):
         """,
     }
     build, _, _ = one_shard(write_project(tmp_path, files), contexts=True)
-    from coverage import CoverageData
-
     data = CoverageData(str(build.combine().data_file))
     data.read()
     contexts = {line: set(names) for line, names in data.contexts_by_lineno("app.py").items()}
@@ -335,7 +353,7 @@ def test_fixtures_of_wide_scope_are_torn_down_with_their_batch_so_that_its_data_
         """,
         "test_x.py": "def test_x(): pass\n",
     }
-    build, plan, _ = one_shard(write_project(tmp_path, files))
+    build, _, _ = one_shard(write_project(tmp_path, files))
     assert lines_of(build.combine().data_file)["app.py"] == [2, 8, 9]
 
 
