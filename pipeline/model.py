@@ -6,8 +6,9 @@ Durations are seconds, sizes bytes, percentages 0 to 100. Every document that li
 
 from __future__ import annotations
 
-import functools
 from dataclasses import dataclass, field
+from decimal import Decimal
+from fractions import Fraction
 from typing import Any, Literal, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
@@ -181,6 +182,7 @@ class BatchResult:
     outcomes: tuple[TestOutcome, ...]
     data_files: tuple[DataFile, ...]
     notes: tuple[str, ...] = ()  # what deserves a human's eye: deaths, restarts, warnings of coverage.py
+    root: str = ""  # the project's folder as the workers saw it; absolute paths below it are its own
     version: Literal[1] = 1
 
 
@@ -239,12 +241,94 @@ class Ledger:
         return max(share.busy_s for share in self.shares) / mean if mean else 0.0
 
 
+@dataclass(frozen=True, slots=True)
+class Totals:
+    """What the whole project's coverage adds up to, as coverage.py counts it."""
+
+    files: int
+    statements: int
+    covered_statements: int
+    branches: int = 0
+    covered_branches: int = 0
+    measures_branches: bool = False
+
+    @property
+    def total(self) -> Fraction:
+        """Statements and branches together, 0 to 1, exactly; 1 for an empty project, as in coverage.py."""
+        return _share(self.covered_statements + self.covered_branches, self.statements + self.branches)
+
+    @property
+    def line(self) -> Fraction:
+        """Executed statements, 0 to 1, exactly."""
+        return _share(self.covered_statements, self.statements)
+
+    @property
+    def branch(self) -> Fraction:
+        """Taken branches, 0 to 1, exactly."""
+        return _share(self.covered_branches, self.branches)
+
+
+def _share(part: int, whole: int) -> Fraction:
+    return Fraction(part, whole) if whole else Fraction(1)
+
+
+def floor_percent(share: Fraction, digits: int = 2) -> Decimal:
+    """Return a share (0 to 1) in percent with ``digits`` decimals, rounded down.
+
+    So 100 is shown for what is complete only, and no figure looks as if it reached a threshold it missed.
+    """
+    scaled = share * 100 * 10**digits
+    return Decimal(f"{scaled.numerator // scaled.denominator}e-{digits}")
+
+
+@dataclass(frozen=True, slots=True)
+class ReportFile:
+    """A file of a build's reports; ``path`` is relative to them, with ``/`` between parts."""
+
+    path: str
+    size_bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class ReportManifest:
+    """What the reports of a build say in figures, which data they were made from, and every file of them.
+
+    It is written after all its files. ``created_at`` is the plan's; without a plan, the time when
+    the data was combined.
+    """
+
+    commit: str
+    build: str
+    branch: str
+    created_at: str  # ISO 8601, UTC
+    verdict: Verdict
+    totals: Totals
+    data_sha256: str  # of the combined data file
+    files: tuple[ReportFile, ...]
+    version: Literal[1] = 1
+
+
+@dataclass(frozen=True, slots=True)
+class GateRule:
+    """One threshold: ``wanted`` and ``actual`` in percent, ``actual`` never rounded up to ``wanted``."""
+
+    name: str  # "total", "line" or "branch"
+    wanted: Decimal
+    actual: Decimal
+    passed: bool
+
+
 T = TypeVar("T")
 
 
-@functools.cache
-def _adapter(kind: type[T]) -> TypeAdapter[T]:
-    return TypeAdapter(kind)
+_ADAPTERS: dict[type[Any], TypeAdapter[Any]] = {}
+
+
+def _adapter(kind: type[Any]) -> TypeAdapter[Any]:
+    if kind not in _ADAPTERS:
+        _ADAPTERS[kind] = TypeAdapter(kind)
+    return _ADAPTERS[kind]
 
 
 def to_json(value: Any) -> bytes:
@@ -264,7 +348,7 @@ def from_json(kind: type[T], data: bytes, *, name: str) -> T:
         IncompleteDataError: ``data`` is not JSON, or not of this kind, or of another version.
     """
     try:
-        return _adapter(kind).validate_json(data)
+        value: T = _adapter(kind).validate_json(data)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         where = ".".join(str(part) for part in first["loc"]) or "document"
@@ -272,3 +356,4 @@ def from_json(kind: type[T], data: bytes, *, name: str) -> T:
             f"{name} is not a valid {kind.__name__}: {where}: {first['msg']}",
             hint="It is damaged, or another version of covfleet wrote it.",
         ) from error
+    return value

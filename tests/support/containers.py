@@ -21,7 +21,7 @@ Launch = Callable[..., "Puppet"]
 def build_image(client: docker.APIClient, reference: str, dockerfile: str) -> None:
     """Build an image without files of its own, with the SDK alone."""
     steps = io.BytesIO(textwrap.dedent(dockerfile).encode())
-    log = list(client.build(fileobj=steps, tag=reference, network_mode="host", decode=True))
+    log = list(client.build(fileobj=steps, tag=reference, rm=True, forcerm=True, decode=True))
     assert client.images(reference), log
 
 

@@ -1,0 +1,158 @@
+"""Reading what the store holds of a build: plan, results, data files; each checked, each fault named.
+
+Nothing here raises for damaged data: it becomes a ``Problem``, so that all of them are reported together.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from pipeline.combine.contents import CheckedData
+from pipeline.combine.verify import LocalData, check
+from pipeline.errors import ConfigurationError, IncompleteDataError, ObjectNotFoundError
+from pipeline.keys import BuildKeys, CommitKeys, is_data_file_name
+from pipeline.model import BatchResult, DataFile, Plan, Problem, from_json
+from pipeline.ports import ObjectInfo, ObjectStore, Progress
+from pipeline.transfer import download_all
+
+SIDE_FILES = ("-journal", "-wal", "-shm")  # what SQLite leaves beside a file that is being written
+
+
+@dataclass(frozen=True, slots=True)
+class Transfers:
+    """How to fetch objects: how many at a time, and whom to tell."""
+
+    workers: int
+    progress: Progress | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Sound:
+    """What passed the checks, and what is wrong with the rest."""
+
+    checked: tuple[CheckedData, ...]
+    problems: tuple[Problem, ...]
+
+
+def latest_build(store: ObjectStore, keys: CommitKeys) -> str | None:
+    """Return the commit's build with the newest plan, by the plan's own ``created_at``; ``None`` without any.
+
+    Raises:
+        IncompleteDataError: a plan is damaged, so that the newest can't be told.
+    """
+    plans = {build: read_plan(store, keys.build(build)) for build in builds(store, keys)}
+    return max(
+        plans, key=lambda build: (datetime.fromisoformat(plans[build].created_at), build), default=None
+    )
+
+
+def builds(store: ObjectStore, keys: CommitKeys) -> tuple[str, ...]:
+    """Return the commit's builds that have a plan, sorted."""
+    names = (info.key.removeprefix(keys.builds).split("/") for info in store.list(keys.builds))
+    return tuple(sorted(name[0] for name in names if name[1:] == ["plan.json"]))
+
+
+def read_plan(store: ObjectStore, keys: BuildKeys) -> Plan:
+    """Return a build's plan.
+
+    Raises:
+        ConfigurationError: the store has no such build.
+        IncompleteDataError: the plan is damaged, or another build's.
+    """
+    try:
+        plan = from_json(Plan, store.get(keys.plan).data, name=keys.plan)
+    except ObjectNotFoundError as error:
+        there = ", ".join(builds(store, keys.of_commit)) or "none"
+        raise ConfigurationError(
+            f"{store.url} has no build {keys.build} of commit {keys.commit}",
+            hint=f"Its builds of this commit: {there}. `covfleet plan` starts one.",
+        ) from error
+    if (plan.commit, plan.build) != (keys.commit, keys.build):
+        raise IncompleteDataError(
+            f"{keys.plan} is the plan of build {plan.build} of commit {plan.commit}",
+            hint="Somebody copied it there: plan the build again.",
+        )
+    return plan
+
+
+def read_results(
+    store: ObjectStore, keys: BuildKeys, workers: int
+) -> tuple[tuple[BatchResult, ...], tuple[Problem, ...]]:
+    """Return all readable results of a build, sorted by key, and the problems with the others."""
+
+    def read(key: str) -> BatchResult | Problem:
+        try:
+            result = from_json(BatchResult, store.get(key).data, name=key)
+        except IncompleteDataError as error:
+            return Problem("corrupt", key, str(error))
+        if key != f"{keys.results}{result.batch}.json":
+            return Problem("conflict", key, f"is the result of batch {result.batch}")
+        return result
+
+    found = sorted(info.key for info in store.list(keys.results))
+    with ThreadPoolExecutor(workers) as pool:
+        results = tuple(pool.map(read, found))
+    return (
+        tuple(result for result in results if isinstance(result, BatchResult)),
+        tuple(result for result in results if isinstance(result, Problem)),
+    )
+
+
+def data_objects(store: ObjectStore, keys: CommitKeys) -> dict[str, ObjectInfo]:
+    """Return the data files in the commit's folder, by name; other builds' too."""
+    return {info.key.removeprefix(keys.folder): info for info in store.list(keys.data_prefix)}
+
+
+def fetch(store: ObjectStore, keys: CommitKeys, files: Iterable[LocalData], transfers: Transfers) -> Sound:
+    """Download data files and check each."""
+    wanted = tuple(files)
+    download_all(
+        store,
+        [(data.path, keys.data_file(data.name)) for data in wanted],
+        workers=transfers.workers,
+        progress=transfers.progress,
+    )
+    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:  # SQLite and SHA-256 run outside the GIL
+        checked = tuple(pool.map(check, wanted))
+    return Sound(
+        tuple(data for data in checked if isinstance(data, CheckedData)),
+        tuple(data for data in checked if isinstance(data, Problem)),
+    )
+
+
+def promised(
+    results: Iterable[BatchResult], objects: dict[str, ObjectInfo], folder: Path
+) -> tuple[Sequence[LocalData], Sequence[Problem]]:
+    """Decide which data files to download, and name those that are absent or of another size.
+
+    Local names are numbers: a name from the store never becomes a path, and SQLite finds no journal beside.
+    """
+    files: dict[str, DataFile] = {}
+    wanted: list[LocalData] = []
+    problems: list[Problem] = []
+    for result in results:
+        for file in result.data_files:
+            if files.setdefault(file.name, file) is not file:
+                continue  # the ledger compares them
+            if problem := _unfit(file, objects.get(file.name), result):
+                problems.append(problem)
+            else:
+                wanted.append(LocalData(folder / f"{len(wanted):06}", file.name, file))
+    return wanted, problems
+
+
+def _unfit(file: DataFile, info: ObjectInfo | None, result: BatchResult) -> Problem | None:
+    where = f"named in the result of batch {result.batch} by shard {result.shard}"
+    if not is_data_file_name(file.name) or file.name.endswith(SIDE_FILES):
+        return Problem("corrupt", file.name, f"is not the name of a data file, {where}")
+    if info is None:
+        return Problem("missing", file.name, f"is not in the store, {where}")
+    if info.size_bytes != file.size_bytes:
+        detail = f"has {info.size_bytes} bytes in the store instead of {file.size_bytes}, {where}"
+        return Problem("corrupt", file.name, detail)
+    return None
