@@ -72,6 +72,10 @@ class WorkerError(PipelineError):
     """The worker process could not be started or spoke out of turn."""
 
 
+class WorkerKilledError(WorkerError):
+    """A signal ended the worker process while it started."""
+
+
 class InterruptedRunError(PipelineError):
     """SIGINT or SIGTERM stopped the run; what was acknowledged is kept."""
 

@@ -74,9 +74,7 @@ def run(job: Run, tools: Tools) -> Result:
         PlanRequest(store, keys, job.checkout, launcher, settings, image, tools.clock, tools.narrate)
     )
     tools.narrate(f"{len(plan.tests)} tests in {len(plan.batches)} batches for {plan.shards} shards")
-    run_shards(
-        ShardsRequest(store, keys, plan, tools.start_shard, tools.display, tools.clock, tools.narrate)
-    )
+    run_shards(ShardsRequest(store, keys, plan, tools.start_shard, tools.display, tools.clock, tools.narrate))
     combine_build(store, keys, workdir, allow_partial=job.allow_partial, workers=workers)
     totals, ledger = report_build(store, keys, workdir, reports, workers=workers)
     site = ""

@@ -14,10 +14,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
-from pipeline.errors import ConfigurationError, ObjectNotFoundError
+from pipeline.builds import find_plan, read_plan
+from pipeline.errors import ConfigurationError
 from pipeline.history import read_timings
 from pipeline.keys import BuildKeys
-from pipeline.model import Batch, Checkout, ImageRef, Plan, SourceFile, from_json, to_json
+from pipeline.model import Batch, Checkout, ImageRef, Plan, SourceFile, to_json
 from pipeline.ports import Clock, Narrate, ObjectStore, WorkerLauncher, WorkerSpec
 from pipeline.settings import GroupSettings, Settings
 from pipeline.sources import manifest, pack
@@ -64,7 +65,7 @@ def plan_build(request: PlanRequest) -> Plan:
         ConfigurationError: there are no tests, or pytest or coverage are missing or too old.
         WorkerError: the tests can't be collected.
     """
-    planned = existing_plan(request.store, request.keys)
+    planned = find_plan(request.store, request.keys)
     if planned is not None:
         request.narrate(f"build {planned.build} has a plan already; it stays as it is")
         return planned
@@ -235,16 +236,3 @@ def deal(batches: Sequence[Batch], shards: int) -> tuple[tuple[str, ...], ...]:
         deals[k].append(batch.id)
         heapq.heappush(loads, (load + batch.expected_s, count + 1, k))
     return tuple(tuple(dealt) for dealt in deals)
-
-
-def existing_plan(store: ObjectStore, keys: BuildKeys) -> Plan | None:
-    """Return the build's plan, ``None`` if it has none."""
-    try:
-        return read_plan(store, keys)
-    except ObjectNotFoundError:
-        return None
-
-
-def read_plan(store: ObjectStore, keys: BuildKeys) -> Plan:
-    """Return the build's plan. Raises ``ObjectNotFoundError`` if it has none."""
-    return from_json(Plan, store.get(keys.plan).data, name=keys.plan)

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import shutil
 import tarfile
 import tempfile
 from collections.abc import Iterable, Sequence
@@ -133,8 +134,14 @@ def _extract(tar: tarfile.TarFile, member: tarfile.TarInfo, dest: Path, wanted: 
     expected = wanted.pop(member.name, None)
     if expected is None or not member.isreg() or member.name.startswith("/"):
         raise IncompleteDataError(f"the archive of the sources has {member.name!r}, which the plan has not")
-    tar.extract(member, dest, set_attrs=False, filter="data")
-    if _sha256(dest / member.name) != expected:
+    target = dest / member.name
+    content = tar.extractfile(member)
+    if content is None or not target.resolve().is_relative_to(dest.resolve()):
+        raise IncompleteDataError(f"the archive of the sources has {member.name!r}, which is no file in it")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with content, target.open("wb") as file:
+        shutil.copyfileobj(content, file)
+    if _sha256(target) != expected:
         raise IncompleteDataError(f"{member.name} in the archive of the sources is not what was planned")
 
 

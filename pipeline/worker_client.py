@@ -15,7 +15,7 @@ from typing import Any, Literal
 from packaging.version import Version
 from pydantic import TypeAdapter, ValidationError
 
-from pipeline.errors import ConfigurationError, WorkerError
+from pipeline.errors import ConfigurationError, WorkerError, WorkerKilledError
 from pipeline.model import Environment, Measurement, TestOutcome
 from pipeline.ports import Worker, WorkerExit, WorkerLauncher, WorkerSpec
 
@@ -102,7 +102,8 @@ class WorkerClient:
 
         Raises:
             ConfigurationError: coverage or pytest is missing or too old there.
-            WorkerError: it died or stayed silent.
+            WorkerKilledError: a signal ended it.
+            WorkerError: it died by itself or stayed silent.
         """
         options = self._options
         self._send(
@@ -220,4 +221,5 @@ def _failed_to_start(ended: WorkerExit) -> WorkerError | ConfigurationError:
             "the application's environment has no coverage",
             hint="Install coverage 7.10.6 or newer beside the application.",
         )
-    return WorkerError(f"the worker ended early ({ended}); it said last:\n{tail or '(nothing)'}")
+    kind = WorkerKilledError if ended.code < 0 else WorkerError
+    return kind(f"the worker ended early ({ended}); it said last:\n{tail or '(nothing)'}")

@@ -14,6 +14,7 @@ SEAMS = {"errors", "model", "keys", "ports", "settings"}
 """What everyone may know; settings and model least of all know anyone else."""
 
 HELPERS = {
+    "builds",
     "transfer",
     "sources",
     "history",

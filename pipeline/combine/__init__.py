@@ -1,6 +1,6 @@
 """Combining: from raw data files to one ``.coverage`` and a ledger that proves what it is made of.
 
-gather    plan, results and data files, read from the store
+gather    results and data files, read from the store
 verify    one data file as bytes; contents: the same as a database
 paths     which measured paths are the project's own
 ledger    planned against received: the verdict
@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from pipeline.combine.build import Combined, combine_build
 from pipeline.combine.folder import Project, combine_folder
-from pipeline.combine.gather import Transfers, latest_build, read_plan
+from pipeline.combine.gather import Transfers
 
 __all__ = [
     "Combined",
@@ -20,6 +20,4 @@ __all__ = [
     "Transfers",
     "combine_build",
     "combine_folder",
-    "latest_build",
-    "read_plan",
 ]

@@ -12,8 +12,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from pipeline.builds import builds, read_plan
 from pipeline.combine.contents import CheckedData
-from pipeline.combine.gather import Transfers, data_objects, fetch, promised, read_plan, read_results
+from pipeline.combine.gather import Transfers, data_objects, fetch, promised, read_results
 from pipeline.combine.ledger import Evidence, accepted, judge, outcomes_of
 from pipeline.combine.merge import merge
 from pipeline.combine.paths import CoverageSettings, read_settings, resolve
@@ -142,12 +143,13 @@ def _evidence(store: ObjectStore, plan: Plan, workdir: Path, transfers: Transfer
     wanted, unfit = promised(accepted(plan, results), objects, folder)
     sound = fetch(store, keys.of_commit, wanted, transfers)
     named = {file.name for result in results for file in result.data_files}
+    alone = builds(store, keys.of_commit) == (plan.build,)
     return Evidence(
         plan=plan,
         results=results,
         checked=tuple(sorted(sound.checked, key=_by_name)),
         problems=(*damaged, *unfit, *sound.problems),
-        strays=tuple(sorted(objects.keys() - named)),
+        strays=tuple(sorted(objects.keys() - named)) if alone else (),  # else they may be another build's
     )
 
 

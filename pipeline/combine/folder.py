@@ -11,9 +11,10 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from pipeline.builds import builds
 from pipeline.combine.build import Combined, publishable, refusal
 from pipeline.combine.contents import CheckedData
-from pipeline.combine.gather import SIDE_FILES, Transfers, builds, data_objects, fetch
+from pipeline.combine.gather import SIDE_FILES, Transfers, data_objects, fetch
 from pipeline.combine.ledger import MOST_OUTSIDE, data_problems, outside_notes, verdict
 from pipeline.combine.merge import merge
 from pipeline.combine.paths import Resolution, read_settings, resolve

@@ -9,14 +9,13 @@ import os
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 
 from pipeline.combine.contents import CheckedData
 from pipeline.combine.verify import LocalData, check
-from pipeline.errors import ConfigurationError, IncompleteDataError, ObjectNotFoundError
+from pipeline.errors import IncompleteDataError
 from pipeline.keys import BuildKeys, CommitKeys, is_data_file_name
-from pipeline.model import BatchResult, DataFile, Plan, Problem, from_json
+from pipeline.model import BatchResult, DataFile, Problem, from_json
 from pipeline.ports import ObjectInfo, ObjectStore, Progress
 from pipeline.transfer import download_all
 
@@ -37,47 +36,6 @@ class Sound:
 
     checked: tuple[CheckedData, ...]
     problems: tuple[Problem, ...]
-
-
-def latest_build(store: ObjectStore, keys: CommitKeys) -> str | None:
-    """Return the commit's build with the newest plan, by the plan's own ``created_at``; ``None`` without any.
-
-    Raises:
-        IncompleteDataError: a plan is damaged, so that the newest can't be told.
-    """
-    plans = {build: read_plan(store, keys.build(build)) for build in builds(store, keys)}
-    return max(
-        plans, key=lambda build: (datetime.fromisoformat(plans[build].created_at), build), default=None
-    )
-
-
-def builds(store: ObjectStore, keys: CommitKeys) -> tuple[str, ...]:
-    """Return the commit's builds that have a plan, sorted."""
-    names = (info.key.removeprefix(keys.builds).split("/") for info in store.list(keys.builds))
-    return tuple(sorted(name[0] for name in names if name[1:] == ["plan.json"]))
-
-
-def read_plan(store: ObjectStore, keys: BuildKeys) -> Plan:
-    """Return a build's plan.
-
-    Raises:
-        ConfigurationError: the store has no such build.
-        IncompleteDataError: the plan is damaged, or another build's.
-    """
-    try:
-        plan = from_json(Plan, store.get(keys.plan).data, name=keys.plan)
-    except ObjectNotFoundError as error:
-        there = ", ".join(builds(store, keys.of_commit)) or "none"
-        raise ConfigurationError(
-            f"{store.url} has no build {keys.build} of commit {keys.commit}",
-            hint=f"Its builds of this commit: {there}. `covfleet plan` starts one.",
-        ) from error
-    if (plan.commit, plan.build) != (keys.commit, keys.build):
-        raise IncompleteDataError(
-            f"{keys.plan} is the plan of build {plan.build} of commit {plan.commit}",
-            hint="Somebody copied it there: plan the build again.",
-        )
-    return plan
 
 
 def read_results(

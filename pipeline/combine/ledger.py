@@ -43,7 +43,7 @@ class Evidence:
     results: tuple[BatchResult, ...] = ()
     checked: tuple[CheckedData, ...] = ()  # the sound data files that results name, sorted by name
     problems: tuple[Problem, ...] = ()  # found while reading: damaged results, absent and damaged data files
-    strays: tuple[str, ...] = ()  # data files of the commit that no result of the build names
+    strays: tuple[str, ...] = ()  # data files of the commit that no result names, so far as that can be told
     settings: CoverageSettings = field(default_factory=CoverageSettings)
 
 

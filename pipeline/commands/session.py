@@ -22,6 +22,7 @@ from pipeline.adapters.git_tree import GitTree
 from pipeline.adapters.launchers import WORKER, process_launcher
 from pipeline.adapters.stores import open_store
 from pipeline.adapters.system_clock import SystemClock
+from pipeline.builds import latest_build
 from pipeline.commands.options import Call
 from pipeline.configure import load_settings, variable
 from pipeline.errors import ConfigurationError, EngineError
@@ -95,8 +96,6 @@ class Session:
 
     def newest_build(self) -> str | None:
         """Return the commit's build that was planned last, ``None`` without any."""
-        from pipeline.combine.gather import latest_build  # noqa: PLC0415 - shards that know their build go ahead
-
         return latest_build(self.store, self.commit_keys())
 
     def known_build(self) -> BuildKeys:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import click
 
+from pipeline.builds import read_plan
 from pipeline.commands import options
 from pipeline.commands.options import Call
 from pipeline.commands.session import Session, stopping
-from pipeline.errors import ConfigurationError, InterruptedRunError, TestsFailedError, WorkerError
+from pipeline.errors import InterruptedRunError, TestsFailedError, WorkerError
 from pipeline.model import to_json
-from pipeline.plan import existing_plan
 from pipeline.shard.agent import run_shard
 from pipeline.shard.request import ShardRequest
 
@@ -37,12 +37,7 @@ def command(call: Call, shard: int) -> None:
     """
     session = Session(call)
     keys = session.known_build()
-    plan = existing_plan(session.store, keys)
-    if plan is None:
-        raise ConfigurationError(
-            f"{session.store.url} has no build {keys.build} of commit {keys.commit}",
-            hint="`covfleet plan` starts one; are --store and --commit the same there and here?",
-        )
+    plan = read_plan(session.store, keys)
     with stopping() as stop, session.workdir() as workdir:
         heartbeat = run_shard(
             ShardRequest(

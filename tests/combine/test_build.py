@@ -12,7 +12,8 @@ from support.datafiles import DAMAGE, HOSTILE, tampered, write_data
 from support.dataset_equal import api_view, raw_digest
 
 from pipeline.adapters.local_store import LocalStore
-from pipeline.combine import Combined, combine_build, latest_build
+from pipeline.builds import latest_build
+from pipeline.combine import Combined, combine_build
 from pipeline.errors import ConfigurationError, IncompleteDataError
 from pipeline.keys import CommitKeys, timings
 from pipeline.model import Ledger, from_json, to_json

@@ -12,6 +12,9 @@ import pytest
 from coverage import CoverageData
 from support.runs import lines_of, new_build, write_project
 
+from pipeline.adapters.local_store import LocalStore
+from pipeline.model import BatchResult, TestOutcome, to_json
+
 APP = """
     def double(x):
         if x > 1:
@@ -452,3 +455,45 @@ os.kill(os.getpid(), 9)
     else:
         assert not Path(f"/proc/{pid}").exists()
     assert os.getpid() != pid
+
+
+class RivalledStore(LocalStore):
+    """A store in which another shard's result of one batch arrives just before ours."""
+
+    def __init__(self, root, rival_key, rival):
+        super().__init__(root)
+        self._rival_key, self._rival = rival_key, rival
+
+    def put(self, key, data, **conditions):
+        if key == self._rival_key and self._rival:
+            rival, self._rival = self._rival, None
+            super().put(key, rival, if_absent=True)
+        return super().put(key, data, **conditions)
+
+
+def test_imports_measured_in_a_batch_that_another_shard_finished_first_are_not_lost(tmp_path):
+    files = {
+        "app.py": APP,
+        "test_a.py": "from app import double\ndef test_a(): assert double(1) == 2\n",
+        "test_b.py": "import time\nfrom app import double\ndef test_b(): assert double(3) == 6\n",
+    }
+    build = new_build(write_project(tmp_path, files), batch_s=0.001)
+    plan = build.plan()
+    first = build.keys.result(plan.deals[0][0])
+    batch = plan.batches[0]
+    rival = BatchResult(
+        commit=plan.commit,
+        build=plan.build,
+        batch=batch.id,
+        shard=9,
+        token="rival",
+        duration_s=0.1,
+        core="ctrace",
+        outcomes=tuple(TestOutcome(test, "passed", 0.0) for test in batch.tests),
+        data_files=(),
+    )
+    build.store = RivalledStore(tmp_path / ".covfleet" / "store", first, to_json(rival))
+    build.run_shard(plan)
+    results = build.results()
+    assert results[batch.id].token == "rival"
+    assert lines_of(build.combine().data_file)["app.py"][:2] == [2, 3]  # the `def` lines: import time

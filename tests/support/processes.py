@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -39,3 +41,13 @@ def wait_for(condition: Callable[[], object], what: str, timeout_s: float = 30.0
     while not condition():
         assert time.monotonic() < deadline, f"not within {timeout_s:g} s: {what}"
         time.sleep(0.02)
+
+
+def start_covfleet(*arguments: str | Path, log: Path, **environ: str) -> subprocess.Popen[bytes]:
+    """Start ``covfleet`` as a real process; all it says goes to ``log``."""
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("COVFLEET_")}
+    command = [sys.executable, "-P", "-m", "pipeline.cli", *map(str, arguments)]
+    with log.open("wb") as output:
+        return subprocess.Popen(
+            command, env={**clean, **environ}, stdin=subprocess.DEVNULL, stdout=output, stderr=output
+        )

@@ -6,13 +6,20 @@ shards that are killed in the middle of one don't fight for the processor with t
 
 from __future__ import annotations
 
+import shutil
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from support.runs import write_project
+from pipeline.adapters.local_store import LocalStore
+from pipeline.model import Plan
+from pipeline.settings import Settings
+from support.dataset_equal import raw_digest
+from support.runs import QUICK, Build, write_project
 
 FILES = 10
 TESTS_A_FILE = 5
 TESTS = FILES * TESTS_A_FILE
+SETTINGS = Settings(**QUICK, branch_coverage=True, contexts=True, batch_s=0.001)  # a batch a file
 
 _APP = """
 def part_{number}(chosen):
@@ -76,3 +83,37 @@ def write_spread_project(root: Path) -> Path:
         files[f"app/part_{number}.py"] = _APP.format(**numbered, branches=branches)
         files[f"tests/test_part_{number}.py"] = _TEST_FILE.format(**numbered)
     return write_project(root, files)
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A planned build of the suite, to be copied and run again and again, and what an undisturbed run gives."""
+
+    project: Path
+    store: Path
+    plan: Plan
+    digest: dict[str, str] = field(default_factory=dict)
+
+    def copy(self, folder: Path) -> Build:
+        """Return the build as it was after planning, with a store and a place for workers of its own."""
+        shutil.copytree(self.store, folder / "store")
+        return Build(self.project, LocalStore(folder / "store"), SETTINGS, folder=folder)
+
+
+def plan_spread_project(folder: Path) -> Planned:
+    """Write the suite, plan it, run it undisturbed, and return all that."""
+    project, store = write_spread_project(folder / "project"), folder / "planned"
+    plan = Build(project, LocalStore(store), SETTINGS).plan()
+    assert (len(plan.batches), len(plan.tests)) == (FILES, TESTS)
+    planned = Planned(project, store, plan)
+    undisturbed = planned.copy(folder / "undisturbed")
+    undisturbed.run_shard(plan)
+    return replace(planned, digest=digest_of_complete(undisturbed))
+
+
+def digest_of_complete(build: Build) -> dict[str, str]:
+    """Return what the build's coverage says; fail unless it is complete and all tests passed."""
+    combined = build.combine()
+    assert combined.ledger.verdict == "complete"
+    assert combined.ledger.outcomes == {"passed": TESTS}, combined.ledger.notes
+    return raw_digest(combined.data_file)
