@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import uuid
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -12,32 +11,11 @@ from typing import Any
 import docker
 import pytest
 from support.containers import PUPPET, Launch, Puppet
-from support.needs import missing
 
 from pipeline.adapters.docker_engine import DockerEngine
 from pipeline.adapters.docker_worker import DockerLauncher
 from pipeline.ports import WorkerSpec
 from pipeline.settings import ContainerSettings
-
-SERVICES = 'eval "$(scripts/ci-services)"'
-
-
-@pytest.fixture(scope="session")
-def base_image() -> str:
-    """A Debian with Python, and an engine that has it."""
-    image = os.environ.get("COVFLEET_TEST_BASE_IMAGE")
-    if not os.environ.get("DOCKER_HOST") or not image:
-        missing("a Docker engine with a base image", SERVICES)
-    return image
-
-
-@pytest.fixture(scope="session")
-def registry() -> str:
-    """Host and port of a registry that asks for no credentials."""
-    address = os.environ.get("COVFLEET_TEST_REGISTRY")
-    if not address:
-        missing("a Docker registry", SERVICES)
-    return address
 
 
 @pytest.fixture

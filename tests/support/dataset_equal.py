@@ -55,3 +55,10 @@ def _digest(connection: sqlite3.Connection, query: str) -> str:
         digest.update(repr(row).encode("utf-8", "surrogatepass"))
         count += 1
     return f"{count}:{digest.hexdigest()}"
+
+
+def arcs_by_file(path: Path) -> dict[str, set[tuple[int, int]]]:
+    """Return the arcs of every file that a data file names."""
+    data = CoverageData(str(path))
+    data.read()
+    return {file: set(data.arcs(file) or ()) for file in data.measured_files()}

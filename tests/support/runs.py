@@ -47,16 +47,11 @@ class Build:
     launcher: ProcessLauncher | None = None
     said: list[str] = field(default_factory=list)
     python: str = sys.executable
-    folder: Path | None = None  # for workers and results; by default in the project
 
     def __post_init__(self) -> None:
         if self.launcher is None:
             environment = tests_environment(os.environ, self.settings.env)
             self.launcher = ProcessLauncher(self.python, self.project, environment, WORKER)
-
-    @property
-    def own_folder(self) -> Path:
-        return self.folder or self.project / ".covfleet"
 
     def checkout(self) -> Checkout:
         files = sorted(
@@ -93,7 +88,7 @@ class Build:
             clock=SystemClock(),
             stop=stop or threading.Event(),
             narrate=self.said.append,
-            workdir=self.own_folder / "work",
+            workdir=self.project / ".covfleet" / "work",
         )
 
     def run_shard(self, plan: Plan, shard: int = 1, stop: threading.Event | None = None) -> Heartbeat:
@@ -116,7 +111,7 @@ class Build:
         return combine_build(
             self.store,
             self.keys,
-            self.own_folder / "combine",
+            self.project / ".covfleet" / "combine",
             allow_partial=allow_partial,
             workers=4,
         )

@@ -95,9 +95,10 @@ class Planned:
     digest: dict[str, str] = field(default_factory=dict)
 
     def copy(self, folder: Path) -> Build:
-        """Return the build as it was after planning, with a store and a place for workers of its own."""
+        """Return the build as it was after planning, with project, store and workers in a folder of its own."""
         shutil.copytree(self.store, folder / "store")
-        return Build(self.project, LocalStore(folder / "store"), SETTINGS, folder=folder)
+        project = shutil.copytree(self.project, folder / "project")
+        return Build(project, LocalStore(folder / "store"), SETTINGS)
 
 
 def plan_spread_project(folder: Path) -> Planned:
