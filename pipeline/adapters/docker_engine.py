@@ -33,6 +33,7 @@ Log = Callable[[str], None]
 
 _SILENCE_S = 300  # a registry may take minutes to store a large layer, without a word
 _LAST_LINES = 20
+_BOOKKEEPING = (" ---> ", "Removing intermediate container")
 _PIP_CERT = "/covfleet-ca/ca.pem"
 
 
@@ -195,7 +196,8 @@ def split_reference(reference: str) -> tuple[str, str]:
 def follow(events: Iterable[Mapping[str, Any]], on_log: Log) -> str:
     """Call ``on_log`` with each line that the engine's events tell; return its error, or an empty string.
 
-    Progress of single layers ("Downloading", twice a second) is left out, their states are not.
+    Progress of single layers ("Downloading", twice a second) is left out, their states are not; and so are
+    the ids of a build's intermediate images and containers.
     """
     failure = ""
     for event in events:  # to the end, even after an error: the SDK's connection is free only then
@@ -203,7 +205,7 @@ def follow(events: Iterable[Mapping[str, Any]], on_log: Log) -> str:
             failure = str(event["error"]).strip()
         elif "stream" in event:
             for line in re.split(r"[\r\n]+", _COLOURS.sub("", str(event["stream"]))):
-                if line.strip():
+                if line.strip() and not line.startswith(_BOOKKEEPING):
                     on_log(line.rstrip())
         elif event.get("status") and not event.get("progress"):
             on_log(": ".join(str(event[key]) for key in ("id", "status") if event.get(key)))

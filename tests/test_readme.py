@@ -1,0 +1,41 @@
+"""README.md says what the program does: its generated parts are fresh, its commands and exit codes real."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+from click.testing import CliRunner
+
+from pipeline import cli, errors
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text("utf-8")
+
+
+def test_the_generated_parts_are_up_to_date():
+    check = [sys.executable, "scripts/checks/readme.py", "--check"]
+    ran = subprocess.run(check, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert ran.returncode == 0, f"run scripts/readme:\n{ran.stdout}"
+
+
+def test_every_flag_and_command_it_shows_exists():
+    shown = re.findall(r"^covfleet (\w+)(.*?)(?:#|$)", README, re.MULTILINE)
+    assert {command for command, _ in shown} >= {"run", "plan", "shard", "combine", "report", "gate", "publish"}
+    for command, rest in shown:
+        text = CliRunner().invoke(cli.app, [command, "--help"]).output
+        for flag in re.findall(r"--[a-z-]+", rest):
+            assert flag in text, (command, flag)
+
+
+def test_every_exit_code_is_explained():
+    codes = {int(code) for code in re.findall(r"^\| (\d+) \|", README, re.MULTILINE)}
+    ours = {error.exit_code for error in vars(errors).values() if isinstance(error, type)}
+    assert codes == ours | {0}
+
+
+def test_every_path_it_names_is_there():
+    for path in re.findall(r"`((?:\./)?(?:scripts|pipeline|tests|examples|docker|\.ci)/[\w./-]*)`", README):
+        assert (ROOT / path).exists(), path
