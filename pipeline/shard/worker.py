@@ -119,6 +119,9 @@ class Measurement:
         set_option("run:sigterm", True)
         set_option("run:patch", sorted({*(option("run:patch") or ()), "subprocess"}))
         set_option("run:omit", [*(option("run:omit") or ()), os.path.abspath(__file__)])
+        if "multiprocessing" in (option("run:concurrency") or ()):
+            # Its children read the settings' file again, which doesn't know where our data belongs.
+            os.environ["COVERAGE_FILE"] = self.cov.config.data_file
         if core != "auto":
             set_option("run:core", core)
         elif not option("run:core"):

@@ -262,6 +262,26 @@ def test_subprocesses_are_measured_wherever_they_start(tmp_path):
     assert lines["tools/run.py"] == [1, 2, 3, 4]
 
 
+@pytest.mark.parametrize("method", ["fork", "spawn"])
+def test_children_of_multiprocessing_are_measured_if_the_project_says_so(tmp_path, method):
+    files = {
+        ".coveragerc": "[run]\nconcurrency = multiprocessing\n",
+        "app.py": APP,
+        "test_x.py": f"""
+            import multiprocessing
+            import app
+            def test_child():
+                child = multiprocessing.get_context({method!r}).Process(target=app.unused)
+                child.start()
+                child.join()
+                assert child.exitcode == 0
+        """,
+    }
+    build, _, _ = one_shard(write_project(tmp_path, files))
+    assert 9 in lines_of(build.combine().data_file)["app.py"]
+    assert not [path for path in tmp_path.iterdir() if path.name.startswith(".coverage.")]
+
+
 def test_a_subprocess_that_outlives_its_batch_is_measured_all_the_same(tmp_path):
     files = {
         "child.py": """
