@@ -22,7 +22,7 @@ from pipeline.model import Batch, Checkout, ImageRef, Plan, SourceFile, to_json
 from pipeline.ports import Clock, Narrate, ObjectStore, WorkerLauncher, WorkerSpec
 from pipeline.settings import GroupSettings, Settings
 from pipeline.sources import manifest, pack
-from pipeline.transfer import put_once
+from pipeline.transfer import probe_conditions, put_once
 from pipeline.worker_client import Ready, StartOptions, WorkerClient
 
 BATCHES_PER_WORKER = 12
@@ -63,12 +63,14 @@ def plan_build(request: PlanRequest) -> Plan:
 
     Raises:
         ConfigurationError: there are no tests, or pytest or coverage are missing or too old.
+        StoreError: the store ignores conditional puts, on which claims rest, or failed.
         WorkerError: the tests can't be collected.
     """
     planned = find_plan(request.store, request.keys)
     if planned is not None:
         request.narrate(f"build {planned.build} has a plan already; it stays as it is")
         return planned
+    probe_conditions(request.store)
     plan = make_plan(request)
     root = Path(request.checkout.root)
     with tempfile.TemporaryDirectory(prefix="covfleet-") as folder:
@@ -134,6 +136,7 @@ def collect(request: PlanRequest) -> Collected:
         contexts=settings.contexts,
         core=settings.core,
         checkpoint_s=settings.checkpoint_s,
+        measure=False,
     )
     labels = {"covfleet.build": request.keys.build, "covfleet.commit": request.keys.commit}
     with tempfile.TemporaryDirectory(prefix="covfleet-") as folder:

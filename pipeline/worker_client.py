@@ -28,7 +28,10 @@ OLDEST_PYTEST = Version("7")
 
 @dataclass(frozen=True, slots=True)
 class StartOptions:
-    """What a worker is told first. ``branch=None``: as the application's own settings say."""
+    """What a worker is told first. ``branch=None``: as the application's own settings say.
+
+    ``measure=False`` is for a worker that only collects: it says how it would measure, and then doesn't.
+    """
 
     pytest: bool
     pytest_args: tuple[str, ...]
@@ -36,6 +39,7 @@ class StartOptions:
     contexts: bool
     core: str
     checkpoint_s: float
+    measure: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +118,7 @@ class WorkerClient:
             contexts=options.contexts,
             core=options.core,
             checkpoint_s=options.checkpoint_s,
+            measure=options.measure,
         )
         event = parse_event(self._first_line(timeout_s))
         if event.environment is None or event.measurement is None:

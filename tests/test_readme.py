@@ -1,4 +1,4 @@
-"""README.md says what the program does: its generated parts are fresh, its commands and exit codes real."""
+"""README.md says what the program does, tests/README.md what is shown where: neither promises too much."""
 
 from __future__ import annotations
 
@@ -23,7 +23,15 @@ def test_the_generated_parts_are_up_to_date():
 
 def test_every_flag_and_command_it_shows_exists():
     shown = re.findall(r"^covfleet (\w+)(.*?)(?:#|$)", README, re.MULTILINE)
-    assert {command for command, _ in shown} >= {"run", "plan", "shard", "combine", "report", "gate", "publish"}
+    assert {command for command, _ in shown} >= {
+        "run",
+        "plan",
+        "shard",
+        "combine",
+        "report",
+        "gate",
+        "publish",
+    }
     for command, rest in shown:
         text = CliRunner().invoke(cli.app, [command, "--help"]).output
         for flag in re.findall(r"--[a-z-]+", rest):
@@ -39,3 +47,13 @@ def test_every_exit_code_is_explained():
 def test_every_path_it_names_is_there():
     for path in re.findall(r"`((?:\./)?(?:scripts|pipeline|tests|examples|docker|\.ci)/[\w./-]*)`", README):
         assert (ROOT / path).exists(), path
+
+
+def test_every_test_that_the_table_of_faults_names_is_in_its_folder():
+    table = (ROOT / "tests" / "README.md").read_text("utf-8")
+    shown = re.findall(r"`(\w+)/`: ((?:`test_\w+`(?:, )?)+)", table)
+    assert shown
+    for folder, names in shown:
+        code = "".join(path.read_text("utf-8") for path in (ROOT / "tests" / folder).glob("test_*.py"))
+        for name in re.findall(r"\w+", names):
+            assert f"def {name}(" in code, f"{folder}/ has no {name}"

@@ -184,11 +184,23 @@ class Measurement:
         with self._noting_warnings():
             data = self.cov.get_data()
             data.write()
+        self._check_on_disk(data)
         if self.core == "sysmon":
             # A line event switches itself off once it has fired.  Without this, what one batch has seen
             # would be missing in the next one's file, and coverage.py would think that nothing happened.
             sys.monitoring.restart_events()  # type: ignore[attr-defined]
         return data
+
+    @staticmethod
+    def _check_on_disk(data: Any) -> None:
+        """Refuse to go on if a test deleted the data file: coverage.py would silently begin another."""
+        path = data.data_filename()
+        written = coverage.CoverageData(path)
+        written.read()
+        written.close()
+        if written.measured_files() != data.measured_files():
+            with open(path, "wb"):  # what is empty isn't sound: the agent then takes no test for saved
+                raise RuntimeError(f"coverage's data file {path} was deleted or replaced while tests ran")
 
     def hand_over(self) -> list[str]:
         """Close the batch's data file, move it to ``done`` and begin a new one; return the file's name."""
@@ -310,9 +322,12 @@ class Batches:
         self.checkpoint_s = checkpoint_s
         self.verdicts = Verdicts()
         self.known: dict[str, list[Any]] = {}  # test id -> its items; more than one if ids repeat
+        self.folders: dict[Any, Any] = {}  # parent and path -> the node that pytest made of a folder
+        self.unvisited_conftests: dict[Any, Any] = {}
         self.collected_files: set[str] = set()
         self.collect_errors: dict[str, tuple[str, str]] = {}
         self.collected_everything = False
+        self.on_the_way: Optional[set[str]] = None  # while single files are collected: they and their folders
         self.last_save = time.monotonic()
         self.save_cost_s = 0.0
 
@@ -332,6 +347,27 @@ class Batches:
         self.collect = session.perform_collect
         session.perform_collect = lambda *_args, **_kwargs: []
 
+    def pytest_collect_directory(self, path: Any, parent: Any) -> Any:
+        """Have one node a folder in all collections: pytest 9.1 ties a conftest's fixtures to the first one."""
+        made = yield
+        node = made.get_result()
+        if node is not None:
+            made.force_result(self.folders.setdefault((parent, path), node))
+
+    def pytest_collection_finish(self, session: Any) -> None:
+        """Remember what pytest 9.1 forgets after a collection: conftests of folders that weren't visited."""
+        self.unvisited_conftests = dict(getattr(session._fixturemanager, "_pending_conftests", {}))
+
+    def pytest_ignore_collect(self, collection_path: Any) -> Optional[bool]:
+        """Pass over the neighbours of single files: otherwise pytest asks its plugins about each, every time.
+
+        What is on the way is left to the others, and so is ``__init__.py``, which makes a folder a package.
+        """
+        on_the_way = self.on_the_way
+        if on_the_way is None or collection_path.name == "__init__.py" or str(collection_path) in on_the_way:
+            return None
+        return True
+
     def pytest_collectreport(self, report: Any) -> None:
         """Remember what couldn't be collected."""
         if report.failed:
@@ -339,6 +375,10 @@ class Batches:
                 "could not be collected",
                 shortened(report.longreprtext),
             )
+
+    def pytest_internalerror(self, excrepr: Any) -> None:
+        """Say why the process will end where the agent looks; pytest's own output goes nowhere."""
+        sys.stderr.write(f"{excrepr}\n")
 
     def pytest_runtest_logreport(self, report: Any) -> None:
         """Gather the reports of the running test."""
@@ -422,7 +462,10 @@ class Batches:
         new = [file for file in files if file not in self.collected_files]
         present = [file for file in new if os.path.isfile(os.path.join(root, file))]
         if present:
-            self._collect([os.path.join(root, file) for file in present])
+            paths = [os.path.join(root, file) for file in present]
+            self.on_the_way = with_folders(paths)
+            self._collect(paths)
+            self.on_the_way = None
             self.collected_files.update(present)
         missing = [test for test in tests if test not in self.known]
         if any(test.split("::")[0] not in self.collect_errors for test in missing):
@@ -439,8 +482,19 @@ class Batches:
         for item in self.collect(paths):
             if id(item) not in already:
                 fresh.setdefault(clean(item.nodeid), []).append(item)
+        if self.unvisited_conftests:
+            self.session._fixturemanager._pending_conftests.update(self.unvisited_conftests)
         for test, items in fresh.items():
             self.known.setdefault(test, items)
+
+
+def with_folders(paths: Iterable[str]) -> set[str]:
+    """Return absolute paths and all folders that they lie in."""
+    found = set(paths)
+    for path in paths:
+        while (path := os.path.dirname(path)) not in found:
+            found.add(path)
+    return found
 
 
 def context_hooks(batches: Batches) -> Any:
@@ -561,6 +615,8 @@ def main(folder: str) -> int:
         return 0
     measurement = Measurement(folder, start["branch"], start["contexts"], start["core"])
     measurement.start()
+    if not start["measure"]:
+        measurement.cov.stop()
     channel.send("ready", environment=environment(), measurement=measurement.described(), root=os.getcwd())
     if not start["pytest"]:
         serve(channel, measurement, {})
@@ -570,9 +626,14 @@ def main(folder: str) -> int:
     arguments = pytest_arguments(start, folder)
     become_pytest(arguments)
     pytest.hookimpl(trylast=True)(Batches.pytest_configure)  # when there is a terminal reporter to silence
+    pytest.hookimpl(hookwrapper=True, optionalhook=True)(Batches.pytest_collect_directory)  # since pytest 8
+    pytest.hookimpl(tryfirst=True)(Batches.pytest_ignore_collect)  # the others cost more
+    pytest.hookimpl(tryfirst=True)(Batches.pytest_collection_finish)  # before pytest forgets
     batches = Batches(channel, measurement, start["checkpoint_s"])
     plugins = [batches, context_hooks(batches)] if measurement.contexts else [batches]
-    return int(pytest.main(arguments, plugins=plugins))
+    status = int(pytest.main(arguments, plugins=plugins))
+    measurement.hand_over()  # what ran at the end of the test session
+    return status
 
 
 if __name__ == "__main__":

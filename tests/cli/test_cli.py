@@ -98,6 +98,13 @@ def test_a_project_without_tests_is_told_where_to_name_them(project: Path) -> No
     assert "hint: " in done.stderr
 
 
+def test_a_run_that_measured_nothing_ends_with_5(project: Path) -> None:
+    (project / "pyproject.toml").write_text('[tool.coverage.run]\nsource = ["nothing_here"]\n', "utf-8")
+    done = covfleet(project, "run")
+    assert done.returncode == 5, done.stderr
+    assert "holds no file to report" in done.stderr
+
+
 def test_an_engine_that_does_not_answer_ends_with_6(project: Path) -> None:
     done = covfleet(project, "image", DOCKER_HOST="unix:///nowhere/docker.sock")
     assert done.returncode == 6, done.stderr

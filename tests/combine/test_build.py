@@ -10,6 +10,7 @@ import pytest
 from support.builds import KEYS, StoredBuild, make_plan, make_result
 from support.datafiles import DAMAGE, HOSTILE, tampered, write_data
 from support.dataset_equal import api_view, raw_digest
+from support.troubled_store import TroubledStore
 
 from pipeline.adapters.local_store import LocalStore
 from pipeline.builds import latest_build
@@ -252,21 +253,25 @@ def test_two_combiners_at_once_give_the_same(
     assert raw_digest(first.data_file) == raw_digest(second.data_file)
 
 
+@pytest.mark.parametrize("writes", range(4))
 def test_a_run_after_a_crash_half_way_finishes(
-    tmp_path: Path, store: LocalStore, complete: StoredBuild
+    tmp_path: Path, store: LocalStore, complete: StoredBuild, writes: int
 ) -> None:
     class Crash(BaseException):
         pass
 
-    class Dying(LocalStore):
-        def upload(self, path: Path, key: str, **headers: str | None) -> None:
-            super().upload(path, key)
-            raise Crash  # after the first of three writes
+    def die_after_some(key: str) -> None:
+        if len(dying.writes) == writes:
+            raise Crash
 
+    dying = TroubledStore(tmp_path / "store")
+    dying.before_write = die_after_some
     with pytest.raises(Crash):
-        combine(Dying(tmp_path / "store"), tmp_path / "work")
-    ledger = combine(store, tmp_path / "work").ledger
-    assert stored_ledger(store) == ledger
+        combine(dying, tmp_path / "work")
+    assert KEYS.ledger not in dying.writes
+    combined = combine(store, tmp_path / "work")
+    assert stored_ledger(store) == combined.ledger
+    assert api_view(combined.data_file)["app/a.py"][1] == [1, 2]
     assert store.get(KEYS.of_commit.combined).data == store.get(KEYS.combined).data
 
 

@@ -11,10 +11,11 @@ from typing import Any
 import docker
 import pytest
 from support.containers import PUPPET, Launch, Puppet
+from support.needs import missing
 
 from pipeline.adapters.docker_engine import DockerEngine
 from pipeline.adapters.docker_worker import DockerLauncher
-from pipeline.ports import WorkerSpec
+from pipeline.ports import BuildRequest, WorkerSpec
 from pipeline.settings import ContainerSettings
 
 
@@ -77,3 +78,36 @@ def launch(launcher: DockerLauncher, spec: WorkerSpec) -> Iterator[Launch]:
     yield start
     for puppet in started:
         puppet.worker.stop(0)
+
+
+APPLICATIONS = "covfleet-test-applications:1"
+DOCKERFILE = """
+ARG BASE
+ARG CA_IMAGE=${BASE}
+FROM ${CA_IMAGE} AS ca
+FROM ${BASE} AS build
+ARG PIP_CERT
+COPY --from=ca /tmp /covfleet-ca
+RUN set -e; make() { python3 -m venv --without-pip $1; pip --python $1/bin/python install $2 $3; }; \\
+    make /opt/old coverage==7.10.5; make /opt/bare coverage==7.10.6; make /opt/whole coverage==7.10.6 pytest
+FROM ${BASE}
+COPY --from=build /opt /opt
+"""
+
+
+@pytest.fixture(scope="session")
+def applications(base_image: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """An image with three environments in /opt: ``old`` coverage, ``bare`` of pytest, and the ``whole``."""
+    bundle = Path("/etc/ssl/certs/ca-certificates.crt")
+    if not bundle.exists():
+        missing("the machine's CA bundle", "apt-get install ca-certificates")
+    folder = tmp_path_factory.mktemp("applications")
+    (folder / "Dockerfile").write_text(DOCKERFILE)
+    engine = DockerEngine()
+    request = BuildRequest(folder, folder / "Dockerfile", APPLICATIONS, {}, {"BASE": base_image}, bundle)
+    engine.build(request, lambda line: None)
+    engine.close()
+    yield APPLICATIONS
+    client = docker.from_env().api
+    client.remove_image(APPLICATIONS, force=True)
+    client.close()

@@ -15,7 +15,7 @@ from pathlib import Path
 import docker
 import pytest
 from support.containers import Launch, build_image
-from support.needs import missing
+from support.mounts import tmpfs
 
 from pipeline.adapters.docker_limits import container_user
 from pipeline.adapters.docker_worker import DockerLauncher, exit_code
@@ -67,11 +67,8 @@ def test_an_output_folder_that_does_not_exist_is_named(launcher: DockerLauncher,
 
 @pytest.fixture
 def read_only_dir(output_dir: Path) -> Iterator[Path]:
-    mount = ["mount", "-t", "tmpfs", "-o", "ro", "none", str(output_dir)]
-    if subprocess.run(mount, check=False, capture_output=True).returncode:
-        missing("the right to mount", "run the tests as root")
-    yield output_dir
-    subprocess.run(["umount", output_dir], check=True)
+    with tmpfs(output_dir, "ro"):
+        yield output_dir
 
 
 def test_an_output_folder_that_is_not_writable_is_named(

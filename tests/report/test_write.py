@@ -230,6 +230,25 @@ def test_contexts_name_the_test_of_a_line(tmp_path: Path) -> None:
     assert report["files"]["shop/prices.py"]["contexts"]["4"] == ["__main__.test_net"]
 
 
+def test_names_and_contexts_with_html_in_them_stay_text(tmp_path: Path) -> None:
+    measured = measure(tmp_path, contexts=True)
+    name, context = "<img src=x onerror=alert(1)>.py", "</script><script>alert(2)</script>"
+    (measured.source_dir / "shop/stock.py").rename(measured.source_dir / name)
+    rename_in_data(measured, "shop/stock.py", name)
+    with sqlite3.connect(measured.data_file) as connection:
+        connection.execute("update context set context = ? || id where context != ''", (context,))
+    connection.close()
+    write_reports(request_for(measured, tmp_path / "out", contexts=True))
+    pages = {page.name: page.read_text() for page in (tmp_path / "out/html").glob("*.html")}
+    assert any("&lt;img src=x" in page for page in pages.values())
+    assert any("alert(2)" in page for page in pages.values())
+    for page in pages.values():
+        assert "<img src=x" not in page
+        assert "<script>alert" not in page
+    cobertura = ET.parse(tmp_path / "out/coverage.xml")
+    assert name in {element.get("filename") for element in cobertura.iter("class")}
+
+
 def test_a_configuration_without_relative_files_reports_the_same_figures(tmp_path: Path) -> None:
     measured = measure(tmp_path, branch=True)
     expected = write_reports(request_for(measured, tmp_path / "out"))

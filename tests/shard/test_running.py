@@ -380,6 +380,32 @@ def test_fixtures_of_wide_scope_are_torn_down_with_their_batch_so_that_its_data_
     assert lines_of(build.combine().data_file)["app.py"] == [2, 8, 9]
 
 
+def test_fixtures_of_conftests_reach_every_batch(tmp_path):
+    conftest = """
+        import pytest
+        @pytest.fixture(params=[1, 2])
+        def number(request): return request.param
+    """
+    tests = "def test_number(number): pass\n"
+    files = {"pytest.ini": "[pytest]\ntestpaths = a b\n"}
+    for folder in ("a", "b"):
+        files |= {f"{folder}/conftest.py": conftest}
+        files |= {f"{folder}/test_{folder}{k}.py": tests for k in range(2)}
+    build, plan, _ = one_shard(write_project(tmp_path, files), batch_s=0.001)
+    assert len(plan.batches) == 4
+    assert [outcome.outcome for outcome in build.outcomes().values()] == ["passed"] * 8, build.outcomes()
+
+
+def test_what_runs_at_the_end_of_the_test_session_is_measured(tmp_path):
+    files = {
+        "app.py": APP,
+        "conftest.py": "def pytest_sessionfinish():\n    import app\n    app.unused()\n",
+        "test_x.py": "def test_x(): pass\n",
+    }
+    build, _, _ = one_shard(write_project(tmp_path, files))
+    assert lines_of(build.combine().data_file)["app.py"] == [2, 8, 9]
+
+
 def test_a_shard_told_to_stop_keeps_what_is_finished_and_another_goes_on(tmp_path):
     files = {
         "test_a.py": "import time\ndef test_quick(): pass\n",
@@ -418,19 +444,24 @@ def test_a_shard_without_its_interpreter_says_what_to_set(tmp_path):
 def test_a_signal_sent_to_a_test_s_process_loses_nothing(tmp_path, number):
     code = f"""
         import os, pathlib, time
-        def test_first(): pass
+        from app import double, unused
+        def test_first(): double(1)
         def test_signalled():
             marker = pathlib.Path(__file__).with_name("sent")
             if not marker.exists():
                 marker.touch()
+                unused()
                 os.kill(os.getpid(), {int(number)})
                 time.sleep(0.1)
-        def test_last(): pass
+            unused()
+        def test_last(): double(3)
     """
-    build, _, _ = one_shard(write_project(tmp_path, {"test_x.py": code}))
+    project = write_project(tmp_path, {"app.py": APP, "test_x.py": code})
+    build, _, _ = one_shard(project, checkpoint_s=1000)
     outcomes = [outcome.outcome for outcome in build.outcomes().values()]
     expected = "error" if number == signal.SIGINT else "passed"
     assert outcomes == ["passed", expected, "passed"]
+    assert lines_of(build.combine().data_file)["app.py"] == [2, 3, 4, 5, 8, 9]
 
 
 def test_credentials_of_this_process_do_not_reach_the_tests(tmp_path, monkeypatch):
@@ -459,7 +490,7 @@ import subprocess, sys, json, os
 worker = subprocess.Popen([sys.executable, {str(WORKER)!r}, {str(tmp_path / "out")!r}], stdin=subprocess.PIPE,
                           stdout=subprocess.PIPE, cwd={str(project)!r}, start_new_session=True)
 for command in ({{"do": "start", "pytest": True, "pytest_args": [], "branch": None, "contexts": False,
-                  "core": "auto", "checkpoint_s": 1}}, {{"do": "run", "tests": ["test_x.py::test_x"]}}):
+                  "core": "auto", "checkpoint_s": 1, "measure": True}}, {{"do": "run", "tests": ["test_x.py::test_x"]}}):
     worker.stdin.write(json.dumps(command).encode() + b"\\n")
 worker.stdin.flush()
 while b"running" not in worker.stdout.readline(): pass

@@ -19,6 +19,7 @@ from pipeline.combine.build import Combined, combine_build
 from pipeline.keys import BuildKeys, CommitKeys
 from pipeline.model import BatchResult, Checkout, Heartbeat, Plan, TestOutcome, from_json
 from pipeline.plan import PlanRequest, plan_build
+from pipeline.ports import WorkerLauncher
 from pipeline.settings import Settings
 from pipeline.shard.agent import run_shard
 from pipeline.shard.request import ShardRequest
@@ -44,7 +45,7 @@ class Build:
     store: LocalStore
     settings: Settings
     keys: BuildKeys = field(default_factory=lambda: CommitKeys("c0ffee").build("b1"))
-    launcher: ProcessLauncher | None = None
+    launcher: WorkerLauncher | None = None
     said: list[str] = field(default_factory=list)
     python: str = sys.executable
 

@@ -7,11 +7,16 @@ shards that are killed in the middle of one don't fight for the processor with t
 from __future__ import annotations
 
 import shutil
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from pipeline.adapters.local_store import LocalStore
+from pipeline.keys import BuildKeys, CommitKeys
 from pipeline.model import Plan
+from pipeline.ports import WorkerLauncher
 from pipeline.settings import Settings
 from support.dataset_equal import raw_digest
 from support.runs import QUICK, Build, write_project
@@ -87,29 +92,49 @@ def write_spread_project(root: Path) -> Path:
 
 @dataclass(frozen=True)
 class Planned:
-    """A planned build of the suite, to be copied and run again and again, and what an undisturbed run gives."""
+    """A planned build of the suite, to be copied and run again and again, and what it gives undisturbed."""
 
     project: Path
     store: Path
     plan: Plan
+    keys: BuildKeys
+    launcher: WorkerLauncher | None  # None: plain processes
     digest: dict[str, str] = field(default_factory=dict)
 
     def copy(self, folder: Path) -> Build:
-        """Return the build as it was after planning, with project, store and workers in a folder of its own."""
+        """Return the build as it was planned, with project, store and workers in a folder of its own."""
         shutil.copytree(self.store, folder / "store")
         project = shutil.copytree(self.project, folder / "project")
-        return Build(project, LocalStore(folder / "store"), SETTINGS)
+        return Build(project, LocalStore(folder / "store"), SETTINGS, self.keys, self.launcher)
 
 
-def plan_spread_project(folder: Path) -> Planned:
-    """Write the suite, plan it, run it undisturbed, and return all that."""
+def plan_spread_project(
+    folder: Path, build: str = "b1", launcher_for: Callable[[Path], WorkerLauncher | None] = lambda _: None
+) -> Planned:
+    """Write the suite, plan it, run it undisturbed, and return all that; ``launcher_for`` gets the project."""
     project, store = write_spread_project(folder / "project"), folder / "planned"
-    plan = Build(project, LocalStore(store), SETTINGS).plan()
+    keys, launcher = CommitKeys("c0ffee").build(build), launcher_for(project)
+    plan = Build(project, LocalStore(store), SETTINGS, keys, launcher).plan()
     assert (len(plan.batches), len(plan.tests)) == (FILES, TESTS)
-    planned = Planned(project, store, plan)
+    planned = Planned(project, store, plan, keys, launcher)
     undisturbed = planned.copy(folder / "undisturbed")
     undisturbed.run_shard(plan)
     return replace(planned, digest=digest_of_complete(undisturbed))
+
+
+def run_and_kill(build: Build, plan: Plan, kill_at: dict[int, float], kill: Callable[[int], bool]) -> int:
+    """Run two shards in threads; call ``kill(shard)`` so many seconds after the start; return how many it hit.
+
+    Both shards must live through it.
+    """
+    with ThreadPoolExecutor(2) as pool:
+        began, hits = time.monotonic(), 0
+        shards = [pool.submit(build.run_shard, plan, shard) for shard in (1, 2)]
+        for shard, moment in sorted(kill_at.items(), key=lambda pair: pair[1]):
+            time.sleep(max(0.0, began + moment - time.monotonic()))
+            hits += kill(shard)
+        assert [shard.result().state for shard in shards] == ["finished", "finished"]
+    return hits
 
 
 def digest_of_complete(build: Build) -> dict[str, str]:

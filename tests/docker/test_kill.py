@@ -1,0 +1,52 @@
+"""``kill -9`` of workers' containers at random points, as ``tests/chaos`` has it for processes."""
+
+from __future__ import annotations
+
+import random
+import signal
+from pathlib import Path
+
+import docker
+import pytest
+from support.spread import digest_of_complete, plan_spread_project, run_and_kill
+
+from pipeline.adapters.docker_engine import DockerEngine
+from pipeline.adapters.docker_worker import DockerLauncher
+from pipeline.adapters.launchers import WORKER
+from pipeline.ports import BuildRequest
+from pipeline.settings import ContainerSettings
+
+pytestmark = [pytest.mark.docker, pytest.mark.slow]
+
+SEEDS = range(6)
+RUN_S = 3.0  # about what two undisturbed shards take
+DOCKERFILE = "ARG BASE\nFROM ${BASE}\nWORKDIR /app\nCOPY . .\n"
+
+
+def test_killed_containers_lose_nothing(
+    applications: str, engine: DockerEngine, client: docker.APIClient, name: str, tmp_path: Path
+) -> None:
+    def launcher_for(project: Path) -> DockerLauncher:
+        dockerfile = tmp_path / "Dockerfile"
+        dockerfile.write_text(DOCKERFILE)
+        engine.build(BuildRequest(project, dockerfile, f"{name}:1", {}, {"BASE": applications}), print)
+        return DockerLauncher(f"{name}:1", ContainerSettings(), "/opt/whole/bin/python", {}, WORKER)
+
+    def kill_one_of(shard: int) -> bool:
+        label = [f"covfleet.build={name}", f"covfleet.shard={shard}"]
+        containers = client.containers(filters={"label": label})
+        for container in containers:
+            client.kill(container["Id"], signal.SIGKILL)
+        return bool(containers)
+
+    planned = plan_spread_project(tmp_path, name, launcher_for)
+    killed = 0
+    for seed in SEEDS:
+        folder = tmp_path / f"seed-{seed}"
+        folder.mkdir()
+        build, chance = planned.copy(folder), random.Random(f"container {seed}")
+        kill_at = {shard: chance.uniform(0, RUN_S) for shard in (1, 2)}
+        killed += run_and_kill(build, planned.plan, kill_at, kill_one_of)
+        assert digest_of_complete(build) == planned.digest, f"with seed {seed}"
+        assert client.containers(all=True, filters={"label": f"covfleet.build={name}"}) == []
+    assert killed > len(SEEDS) / 2  # most moments find a container
