@@ -17,7 +17,7 @@ from pipeline.errors import ConfigurationError, EngineError, PipelineError, Serv
 from pipeline.model import Checkout
 from pipeline.ports import ContainerEngine, ObjectStore, WorkerLauncher, WorkerSpec
 from pipeline.settings import Settings
-from pipeline.worker_client import StartOptions, WorkerClient
+from pipeline.worker_client import WorkerClient, exploring
 
 ENOUGH_DISK_BYTES = 2 * 1024**3
 START_TIMEOUT_S = 60.0
@@ -134,17 +134,9 @@ def _interpreter(subject: Subject, settings: Settings) -> Check:
     name = "project's Python"
     if settings.executor == "docker":
         return Check(name, "ok", "the image's own; looked at when the tests are planned")
-    options = StartOptions(
-        pytest=settings.pytest,
-        pytest_args=settings.pytest_args,
-        branch=settings.branch_coverage,
-        contexts=settings.contexts,
-        core=settings.core,
-        checkpoint_s=settings.checkpoint_s,
-    )
     with tempfile.TemporaryDirectory(prefix="covfleet-doctor-") as folder:
         spec = WorkerSpec("covfleet-doctor", {}, Path(folder))
-        with WorkerClient(subject.launcher(settings), spec, options) as worker:
+        with WorkerClient(subject.launcher(settings), spec, exploring(settings)) as worker:
             ready = worker.start(START_TIMEOUT_S)
     found = ready.environment
     pytest = f"pytest {found.pytest}" if found.pytest else "no pytest"

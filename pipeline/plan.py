@@ -23,7 +23,7 @@ from pipeline.ports import Clock, Narrate, ObjectStore, WorkerLauncher, WorkerSp
 from pipeline.settings import GroupSettings, Settings
 from pipeline.sources import manifest, pack
 from pipeline.transfer import probe_conditions, put_once
-from pipeline.worker_client import Ready, StartOptions, WorkerClient
+from pipeline.worker_client import Ready, WorkerClient, exploring
 
 BATCHES_PER_WORKER = 12
 """How finely the whole is cut when ``batch_s`` doesn't say: fine enough to balance and to lose little with
@@ -129,19 +129,10 @@ def collect(request: PlanRequest) -> Collected:
     It then fails in its shard, by name, while everything else runs.
     """
     settings = request.settings
-    options = StartOptions(
-        pytest=settings.pytest,
-        pytest_args=settings.pytest_args,
-        branch=settings.branch_coverage,
-        contexts=settings.contexts,
-        core=settings.core,
-        checkpoint_s=settings.checkpoint_s,
-        measure=False,
-    )
     labels = {"covfleet.build": request.keys.build, "covfleet.commit": request.keys.commit}
     with tempfile.TemporaryDirectory(prefix="covfleet-") as folder:
         spec = WorkerSpec(f"covfleet-{request.keys.build}-plan", labels, Path(folder))
-        with WorkerClient(request.launcher, spec, options) as client:
+        with WorkerClient(request.launcher, spec, exploring(settings)) as client:
             ready = client.start(settings.batch_timeout_s)
             if not settings.pytest:
                 return Collected(ready, ())

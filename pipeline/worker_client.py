@@ -18,6 +18,7 @@ from pydantic import TypeAdapter, ValidationError
 from pipeline.errors import ConfigurationError, WorkerError, WorkerKilledError
 from pipeline.model import Environment, Measurement, TestOutcome
 from pipeline.ports import Worker, WorkerExit, WorkerLauncher, WorkerSpec
+from pipeline.settings import Settings
 
 GRACE_S = 5.0
 """How long a worker may take after SIGTERM to save its data."""
@@ -40,6 +41,19 @@ class StartOptions:
     core: str
     checkpoint_s: float
     measure: bool = True
+
+
+def exploring(settings: Settings) -> StartOptions:
+    """Return the options of a worker that only tells what it is and which tests there are."""
+    return StartOptions(
+        pytest=settings.pytest,
+        pytest_args=settings.pytest_args,
+        branch=settings.branch_coverage,
+        contexts=settings.contexts,
+        core=settings.core,
+        checkpoint_s=settings.checkpoint_s,
+        measure=False,
+    )
 
 
 @dataclass(frozen=True, slots=True)
