@@ -15,6 +15,7 @@ from pipeline.shard.pulse import Pulse
 from pipeline.shard.request import ShardRequest
 from pipeline.shard.slot import Slot, SlotContext
 
+_FIRST_POLL_S = 0.05
 _LONGEST_POLL_S = 1.0
 
 
@@ -80,12 +81,16 @@ class _Shard:
         context = SlotContext(request, self._token, number, self._stopping, self._pulse)
         try:
             with Slot(context) as slot:
+                poll_s = _FIRST_POLL_S
                 while not self._stopping() and self._work_is_left():
                     batch = self._take()
                     if batch is None:
                         self._pulse.update(state="waiting")
-                        request.stop.wait(self._poll_s)
+                        slot.rest()
+                        request.stop.wait(poll_s)
+                        poll_s = min(2 * poll_s, self._poll_s)
                     elif slot.run(self._batches[batch]):
+                        poll_s = _FIRST_POLL_S
                         self._note_done({batch})
         except BaseException:
             self._failed.set()

@@ -51,13 +51,21 @@ class Slot:
         return self
 
     def __exit__(self, exc_type: type[BaseException] | None, *_exc: object) -> None:
-        if self._client is not None:
-            if exc_type is None and not self._context.stopping():
-                self._client.quit(_QUIT_S)
-                self._deliver_late_data()
-            else:
-                self._client.stop(0)
+        if exc_type is None and not self._context.stopping():
+            self.rest()
+        elif self._client is not None:
+            self._client.stop(0)
         shutil.rmtree(self._folder, ignore_errors=True)  # delivered, or of a batch that doesn't count
+
+    def rest(self) -> None:
+        """End the worker's test session and deliver what it gives; the next batch would start another worker.
+
+        A shard that waits for the others does it meanwhile, so that the build doesn't wait for it at its end.
+        """
+        if self._client is not None:
+            self._client.quit(_QUIT_S)
+            self._client = None
+            self._deliver_late_data()
 
     def run(self, batch: Batch) -> bool:
         """Run a batch that we have claimed and deliver its result; say whether it has one now.
@@ -192,8 +200,8 @@ class Slot:
         sound = self._harvest.take_left_behind()
         notes = () if sound else ("a subprocess that outlived its batch left a damaged data file",)
         if self._harvest.has_files or notes:
-            late = f"{LATE}{self._request.shard}-{self._context.token}-{self._context.number}"
-            self._deliver(late, (), notes, 0.0)
+            late = f"{self._request.shard}-{self._context.token}-{self._context.number}-{self._generation}"
+            self._deliver(f"{LATE}{late}", (), notes, 0.0)
 
 
 def start_options(request: ShardRequest) -> StartOptions:

@@ -348,7 +348,7 @@ class Batches:
         session.perform_collect = lambda *_args, **_kwargs: []
 
     def pytest_collect_directory(self, path: Any, parent: Any) -> Any:
-        """Have one node a folder in all collections: pytest 9.1 ties a conftest's fixtures to the first one."""
+        """Have one node a folder in all collections: pytest 9.1 ties conftests' fixtures to the first one."""
         made = yield
         node = made.get_result()
         if node is not None:

@@ -6,27 +6,29 @@ too, so a seed that fails may need to be run more than once to fail again.
 
 from __future__ import annotations
 
-import random
+import os
 import subprocess
+import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from random import Random
 
 import pytest
 from support.processes import kill_one_with, pids_with, start_covfleet, wait_for
 from support.runs import Build
 from support.spread import Planned, digest_of_complete, run_and_kill
 
-from pipeline.errors import IncompleteDataError
-from pipeline.model import Ledger, from_json
+from pipeline.adapters import process_worker
+from pipeline.adapters.launchers import WORKER
+from pipeline.errors import IncompleteDataError, WorkerError
+from pipeline.model import Heartbeat, Ledger, from_json
 
 SEEDS = range(20)
 SIDE_BY_SIDE = 2
-WORKERS_RUN_S = 3.0  # about what two undisturbed shards take in threads of ours
-SHARDS_RUN_S = 4.0  # and as processes
 
-Scenario = Callable[[Build, Path, random.Random], int]
+Scenario = Callable[[Build, Path, Random], int]
 
 
 def run_seeds(planned: Planned, tmp_path: Path, scenario: Scenario) -> int:
@@ -37,7 +39,7 @@ def run_seeds(planned: Planned, tmp_path: Path, scenario: Scenario) -> int:
         folder.mkdir()
         build = planned.copy(folder)
         try:
-            killed = scenario(build, folder, random.Random(f"{scenario.__name__} {seed}"))
+            killed = scenario(build, folder, Random(f"{scenario.__name__} {seed}"))
             assert digest_of_complete(build) == planned.digest
         except Exception as error:
             error.add_note(f"with seed {seed} of {scenario.__name__}")
@@ -50,19 +52,18 @@ def run_seeds(planned: Planned, tmp_path: Path, scenario: Scenario) -> int:
 
 @pytest.mark.slow
 def test_killed_workers_lose_nothing(planned: Planned, tmp_path: Path) -> None:
-    def kill_a_worker_of_each_shard(build: Build, folder: Path, chance: random.Random) -> int:
-        kill_at = {shard: chance.uniform(0, WORKERS_RUN_S) for shard in (1, 2)}
+    def kill_a_worker_of_each_shard(build: Build, folder: Path, chance: Random) -> int:
         workers = f"{build.project}/.covfleet/work/{build.keys.build}"
-        return run_and_kill(build, planned.plan, kill_at, lambda shard: kill_one_with(f"{workers}-{shard}-"))
+        return run_and_kill(planned, build, chance, lambda shard: kill_one_with(f"{workers}-{shard}-"))
 
     assert run_seeds(planned, tmp_path, kill_a_worker_of_each_shard) > len(SEEDS)
 
 
 @pytest.mark.slow
 def test_what_a_killed_shard_held_is_taken_over(planned: Planned, tmp_path: Path) -> None:
-    def kill_a_shard(build: Build, folder: Path, chance: random.Random) -> int:
+    def kill_a_shard(build: Build, folder: Path, chance: Random) -> int:
         shards = [start_shard(build, folder, shard) for shard in (1, 2)]
-        time.sleep(chance.uniform(0, SHARDS_RUN_S))
+        time.sleep(chance.uniform(0, planned.alone_s))
         victim, survivor = chance.sample(shards, 2)
         killed = victim.poll() is None
         victim.kill()
@@ -72,6 +73,30 @@ def test_what_a_killed_shard_held_is_taken_over(planned: Planned, tmp_path: Path
         return killed
 
     assert run_seeds(planned, tmp_path, kill_a_shard) > len(SEEDS) / 2
+
+
+@pytest.mark.parametrize(("deaths", "state"), [(1, "finished"), (2, "failed")])
+def test_a_worker_that_is_killed_while_it_starts_is_started_again_once(
+    planned: Planned, tmp_path: Path, deaths: int, state: str
+) -> None:
+    build = planned.copy(tmp_path)
+    doomed = tmp_path / "python"
+    doomed.write_text(
+        f"""#!/bin/sh
+        echo >> {tmp_path}/starts
+        [ $(wc -l < {tmp_path}/starts) -le {deaths} ] && kill -9 $$
+        exec {sys.executable} "$@"
+        """
+    )
+    doomed.chmod(0o755)
+    environment = process_worker.tests_environment(os.environ, {})
+    build.launcher = process_worker.ProcessLauncher(str(doomed), build.project, environment, WORKER)
+    try:
+        build.run_shard(planned.plan)
+    except WorkerError as error:
+        assert "killed by signal 9" in str(error)
+    heartbeat = from_json(Heartbeat, build.store.get(build.keys.shard(1)).data, name="heartbeat")
+    assert heartbeat.state == state
 
 
 def test_with_no_shard_left_the_missing_tests_are_named(planned: Planned, tmp_path: Path) -> None:

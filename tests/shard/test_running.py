@@ -315,6 +315,29 @@ def test_the_data_of_every_batch_says_whether_it_holds_branches(tmp_path):
     assert (4, -2) not in set(data.arcs("app.py")) and (3, 5) in set(data.arcs("app.py"))
 
 
+def test_to_collect_a_batch_no_other_file_is_looked_at(tmp_path):
+    files = {
+        "app.py": APP,
+        "conftest.py": """
+            import pathlib
+            asked = []
+            def pytest_collect_file(file_path):
+                asked.append(file_path.name)
+            def pytest_runtest_setup(item):
+                pathlib.Path("asked").write_text(" ".join(asked))
+        """,
+    }
+    for part in "abc":
+        files[f"pkg/sub/test_{part}.py"] = f"def test_{part}(): pass\n"
+        files["pkg/sub/__init__.py"] = files["pkg/__init__.py"] = "def setup_module(): pass\n"
+    project = write_project(tmp_path, files)
+    build = new_build(project, batch_s=0.001)
+    build.run_shard(build.plan())
+    assert {outcome.outcome for outcome in build.outcomes().values()} == {"passed"}
+    asked = [name for name in (project / "asked").read_text().split() if name.startswith("test_")]
+    assert sorted(asked) == ["test_a.py", "test_b.py", "test_c.py"]
+
+
 def test_contexts_are_named_and_switched_as_pytest_cov_does_it(tmp_path):
     files = {
         "app.py": APP,
@@ -490,7 +513,8 @@ import subprocess, sys, json, os
 worker = subprocess.Popen([sys.executable, {str(WORKER)!r}, {str(tmp_path / "out")!r}], stdin=subprocess.PIPE,
                           stdout=subprocess.PIPE, cwd={str(project)!r}, start_new_session=True)
 for command in ({{"do": "start", "pytest": True, "pytest_args": [], "branch": None, "contexts": False,
-                  "core": "auto", "checkpoint_s": 1, "measure": True}}, {{"do": "run", "tests": ["test_x.py::test_x"]}}):
+                  "core": "auto", "checkpoint_s": 1, "measure": True}},
+                {{"do": "run", "tests": ["test_x.py::test_x"]}}):
     worker.stdin.write(json.dumps(command).encode() + b"\\n")
 worker.stdin.flush()
 while b"running" not in worker.stdout.readline(): pass

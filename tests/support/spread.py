@@ -12,6 +12,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from random import Random
 
 from pipeline.adapters.local_store import LocalStore
 from pipeline.keys import BuildKeys, CommitKeys
@@ -100,6 +101,7 @@ class Planned:
     keys: BuildKeys
     launcher: WorkerLauncher | None  # None: plain processes
     digest: dict[str, str] = field(default_factory=dict)
+    alone_s: float = 0.0  # what one undisturbed shard takes
 
     def copy(self, folder: Path) -> Build:
         """Return the build as it was planned, with project, store and workers in a folder of its own."""
@@ -111,25 +113,28 @@ class Planned:
 def plan_spread_project(
     folder: Path, build: str = "b1", launcher_for: Callable[[Path], WorkerLauncher | None] = lambda _: None
 ) -> Planned:
-    """Write the suite, plan it, run it undisturbed, and return all that; ``launcher_for`` gets the project."""
+    """Write the suite, plan it, run it undisturbed, return all that; ``launcher_for`` gets the project."""
     project, store = write_spread_project(folder / "project"), folder / "planned"
     keys, launcher = CommitKeys("c0ffee").build(build), launcher_for(project)
     plan = Build(project, LocalStore(store), SETTINGS, keys, launcher).plan()
     assert (len(plan.batches), len(plan.tests)) == (FILES, TESTS)
     planned = Planned(project, store, plan, keys, launcher)
     undisturbed = planned.copy(folder / "undisturbed")
+    began = time.monotonic()
     undisturbed.run_shard(plan)
-    return replace(planned, digest=digest_of_complete(undisturbed))
+    alone_s = time.monotonic() - began
+    return replace(planned, digest=digest_of_complete(undisturbed), alone_s=alone_s)
 
 
-def run_and_kill(build: Build, plan: Plan, kill_at: dict[int, float], kill: Callable[[int], bool]) -> int:
-    """Run two shards in threads; call ``kill(shard)`` so many seconds after the start; return how many it hit.
+def run_and_kill(planned: Planned, build: Build, chance: Random, kill: Callable[[int], bool]) -> int:
+    """Run two shards in threads, and for each call ``kill(shard)`` once, at any moment of the run.
 
-    Both shards must live through it.
+    Both shards must live through it. Returns how often ``kill`` found something to kill.
     """
+    kill_at = {shard: chance.uniform(0, 0.6 * planned.alone_s) for shard in (1, 2)}
     with ThreadPoolExecutor(2) as pool:
         began, hits = time.monotonic(), 0
-        shards = [pool.submit(build.run_shard, plan, shard) for shard in (1, 2)]
+        shards = [pool.submit(build.run_shard, planned.plan, shard) for shard in (1, 2)]
         for shard, moment in sorted(kill_at.items(), key=lambda pair: pair[1]):
             time.sleep(max(0.0, began + moment - time.monotonic()))
             hits += kill(shard)

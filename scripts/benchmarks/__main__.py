@@ -1,0 +1,124 @@
+"""How fast covfleet is beside pytest-xdist, and how much CPU it takes for itself: the tables."""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from checks.suites import SUITES, prepare
+
+from benchmarks.contenders import Race, forget, with_covfleet, with_xdist
+from benchmarks.measure import Cost, middle
+from benchmarks.overhead import overhead
+
+ROOT = Path(__file__).parents[2]
+CACHE = ROOT / ".cache" / "bench"
+# Of networkx, a part that takes one process about two minutes.
+PARTS = {"networkx": ("networkx/algorithms/tests",), "attrs": (), "jinja2": ()}
+STAGES = ("plan", "tests", "combine", "report")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="scripts/bench", description=__doc__)
+    commands = parser.add_subparsers(required=True, metavar="xdist|overhead")
+    xdist = commands.add_parser("xdist", help="two shards beside pytest -n 2 --cov")
+    xdist.add_argument("--suite", action="append", choices=PARTS, help="one of them, or several")
+    xdist.add_argument(
+        "--no-report", action="store_true", help="else all reports are made in the first round"
+    )
+    xdist.set_defaults(command=compare_with_xdist)
+    own = commands.add_parser("overhead", help="CPU of covfleet's own processes")
+    own.add_argument("--suite", choices=PARTS, default="networkx")
+    own.set_defaults(command=print_overhead)
+    for command in (xdist, own):
+        command.add_argument("--rounds", type=int, default=3)
+        command.add_argument("--python", default="python3", help="the interpreter that runs the suites")
+    arguments = parser.parse_args()
+    arguments.command(arguments)
+
+
+def compare_with_xdist(arguments: argparse.Namespace) -> None:
+    """Run both in turns, so that what else the machine does hits both, and print medians and ratios."""
+    print(f"| suite | Python | | {' s | '.join(STAGES)} s | wall s without report | CPU s without report |")
+    print("| --- " * (len(STAGES) + 5) + "|")
+    for name in arguments.suite or PARTS:
+        race, version = _prepare(name, arguments.python)
+        ours: dict[str, list[Cost]] = defaultdict(list)
+        theirs: dict[str, list[Cost]] = defaultdict(list)
+        for number in range(arguments.rounds):
+            report = number == 0 and not arguments.no_report
+            forget(race)
+            _add(theirs, with_xdist(race, report=report))
+            forget(race)
+            _add(ours, with_covfleet(race, f"round-{number}", report=report))
+            _say(name, number, ours, theirs)
+        for row in _rows(f"{name} | {version}", ours, theirs):
+            print(row, flush=True)
+
+
+def print_overhead(arguments: argparse.Namespace) -> None:
+    """Run a suite with ``covfleet run`` and print whose CPU time it was."""
+    race, version = _prepare(arguments.suite, arguments.python)
+    print("| suite | Python | wall s | tests, CPU s | own processes, CPU s | share |")
+    print("| --- | --- | --- | --- | --- | --- |")
+    for _ in range(arguments.rounds):
+        forget(race)
+        found = overhead(race)
+        figures = f"{found.wall_s:.1f} | {found.tests_cpu_s:.1f} | {found.own_cpu_s:.2f} | {found.share:.1%}"
+        print(f"| {arguments.suite} | {version} | {figures} |", flush=True)
+
+
+def _prepare(name: str, python: str) -> tuple[Race, str]:
+    """Return the suite, ready to run with the interpreter, and the interpreter's version."""
+    asked = [python, "-c", "import platform, sys; print(platform.python_version(), sys.executable)"]
+    version, executable = subprocess.run(asked, check=True, capture_output=True, text=True).stdout.split()
+    project = prepare(SUITES[name], Path(executable), CACHE / f"py{version}", quick=False)
+    if not list(project.python.parents[1].glob("lib/*/site-packages/xdist")):
+        pip = [str(project.python), "-m", "pip", "--quiet", "--disable-pip-version-check"]
+        subprocess.run([*pip, "install", "pytest-xdist"], check=True, stdout=sys.stderr)
+    log = CACHE / f"{name}.log"
+    covfleet = (sys.executable, "-P", "-m", "pipeline.cli")
+    return Race(replace(project, paths=PARTS[name]), covfleet, log), version
+
+
+def _add(costs: dict[str, list[Cost]], stages: Mapping[str, Cost]) -> None:
+    for stage, cost in stages.items():
+        costs[stage].append(cost)
+
+
+def _rows(
+    title: str, ours: Mapping[str, Sequence[Cost]], theirs: Mapping[str, Sequence[Cost]]
+) -> Iterator[str]:
+    """Yield a line for each contender; the ratios are to the second one's."""
+    base = _without_report(theirs)
+    for name, costs in (("covfleet", ours), ("xdist", theirs)):
+        stages = [f"{middle(costs[stage]).wall_s:.1f}" if stage in costs else "" for stage in STAGES]
+        total = _without_report(costs)
+        wall = f"{total.wall_s:.1f} ({total.wall_s / base.wall_s:.2f})"
+        cpu = f"{total.cpu_s:.1f} ({total.cpu_s / base.cpu_s:.2f})"
+        yield f"| {title} | {name} | {' | '.join(stages)} | {wall} | {cpu} |"
+
+
+def _without_report(costs: Mapping[str, Sequence[Cost]]) -> Cost:
+    """Return the median over the rounds of what all stages but the report cost together."""
+    counted = [costs[stage] for stage in STAGES[:-1] if stage in costs]
+    return middle([sum(round_, Cost()) for round_ in zip(*counted, strict=True)])
+
+
+def _say(
+    name: str, number: int, ours: Mapping[str, Sequence[Cost]], theirs: Mapping[str, Sequence[Cost]]
+) -> None:
+    last = (
+        f"{who} {sum(costs[stage][-1].wall_s for stage in STAGES[:-1] if stage in costs):.1f} s"
+        for who, costs in (("covfleet", ours), ("xdist", theirs))
+    )
+    print(f"{name}, round {number + 1}: {', '.join(last)}", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,83 @@
+"""Runs commands and says what they cost: wall clock, and CPU with everything that they started."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Seconds that one or several commands took; CPU is user and system time of whole process trees."""
+
+    wall_s: float = 0.0
+    cpu_s: float = 0.0
+
+    def __add__(self, other: Cost) -> Cost:
+        return Cost(self.wall_s + other.wall_s, self.cpu_s + other.cpu_s)
+
+
+def middle(costs: Sequence[Cost]) -> Cost:
+    """Return the median of each figure."""
+    return Cost(median(cost.wall_s for cost in costs), median(cost.cpu_s for cost in costs))
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where commands run, and what they may end with: tests of other people may fail."""
+
+    folder: Path
+    environment: Mapping[str, str]
+    log: Path
+    good: frozenset[int]
+
+
+def run(place: Place, *commands: Sequence[str | Path]) -> Cost:
+    """Run commands side by side and return what they cost together.
+
+    A process is counted with all its descendants that were waited for, as the kernel adds them up. Exits with
+    the end of the log if a command ends otherwise than it should.
+    """
+    began = time.monotonic()
+    with place.log.open("wb") as log:
+        processes = [
+            subprocess.Popen(command, cwd=place.folder, env=place.environment, stdout=log, stderr=log)
+            for command in commands
+        ]
+        cpu_s = sum(_cpu_of(process) for process in processes)
+    for command, process in zip(commands, processes, strict=True):
+        if process.returncode not in place.good:
+            tail = place.log.read_text("utf-8", "replace")[-4000:]
+            sys.exit(f"{tail}\n{' '.join(map(str, command))} ended with {process.returncode}")
+    return Cost(time.monotonic() - began, cpu_s)
+
+
+def _cpu_of(process: subprocess.Popen[bytes]) -> float:
+    """Wait for the process; return the CPU seconds of its tree."""
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    return usage.ru_utime + usage.ru_stime
+
+
+@dataclass(frozen=True)
+class CpuTimes:
+    """What the kernel knows of a process, in seconds of CPU; of children, those that have ended count."""
+
+    parent: int
+    own_s: float
+    children_s: float
+
+
+def cpu_times(pid: int) -> CpuTimes:
+    """Return the CPU times of a process, which may be a zombie; the fields are those of proc_pid_stat(5)."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    user, system, children_user, children_system = (
+        int(ticks) / os.sysconf("SC_CLK_TCK") for ticks in fields[11:15]
+    )
+    return CpuTimes(int(fields[1]), user + system, children_user + children_system)
