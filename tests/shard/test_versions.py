@@ -1,6 +1,6 @@
 """The worker in the environments that applications have: from the oldest supported versions to the newest.
 
-Other interpreters than the running one are looked for on the PATH and beside it. What is not there is not shown.
+Other interpreters than the running one are looked for on the PATH and beside it; others are not shown.
 """
 
 from __future__ import annotations
