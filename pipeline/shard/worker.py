@@ -326,6 +326,7 @@ class Batches:
         self.unvisited_conftests: dict[Any, Any] = {}
         self.collected_files: set[str] = set()
         self.collect_errors: dict[str, tuple[str, str]] = {}
+        self.skipped_files: dict[str, str] = {}  # files that skip themselves when they are imported, and why
         self.collected_everything = False
         self.on_the_way: Optional[set[str]] = None  # while single files are collected: they and their folders
         self.last_save = time.monotonic()
@@ -369,7 +370,9 @@ class Batches:
         return True
 
     def pytest_collectreport(self, report: Any) -> None:
-        """Remember what couldn't be collected."""
+        """Remember what couldn't be collected, and which files want to be skipped."""
+        if report.skipped and "::" not in report.nodeid:
+            self.skipped_files[clean(report.nodeid)] = clean(str(report.longrepr[2]))
         if report.failed:
             self.collect_errors[clean(report.nodeid)] = (
                 "could not be collected",
@@ -397,9 +400,12 @@ class Batches:
     # ---- commands
 
     def tell_tests(self, _command: dict[str, Any]) -> None:
-        """Collect everything and tell the agent every test id, and what could not be collected."""
+        """Collect everything and tell the agent every test id, and what could not be collected.
+
+        A file that skips itself counts as a test, as for pytest itself: what ran until then is measured.
+        """
         self._collect_everything()
-        ids = list(self.known)
+        ids = [*self.known, *self.skipped_files]
         for start in range(0, len(ids), IDS_PER_EVENT):
             self.channel.send("tests", ids=ids[start : start + IDS_PER_EVENT])
         errors = [failure(path, "error", *text) for path, text in self.collect_errors.items()]
@@ -413,7 +419,9 @@ class Batches:
         runnable = [test for test in wanted if test in self.known]
         self.channel.send("running", tests=runnable)
         for test in wanted:
-            if test not in self.known:
+            if test in self.skipped_files:
+                self.channel.send("test", **failure(test, "skipped", self.skipped_files[test]))
+            elif test not in self.known:
                 text = self.collect_errors.get(test) or self.collect_errors.get(test.split("::")[0])
                 message, output = text or ("was planned, but pytest doesn't collect it here", "")
                 self.channel.send("test", **failure(test, "error", message, output))
@@ -467,7 +475,7 @@ class Batches:
             self._collect(paths)
             self.on_the_way = None
             self.collected_files.update(present)
-        missing = [test for test in tests if test not in self.known]
+        missing = [test for test in tests if test not in self.known and test not in self.skipped_files]
         if any(test.split("::")[0] not in self.collect_errors for test in missing):
             self._collect_everything()  # some plugins make items that aren't found by their file's path
 

@@ -53,16 +53,13 @@ class Row:
     oracle: Run
     run: Run
     comparison: Comparison
-    fail_alone: tuple[
-        str, ...
-    ]  # test files that fail otherwise than in the serial run, just as they do alone
+    fail_alone: tuple[str, ...]  # tests that fail or pass otherwise than serially, just as they do alone
     fail_here: tuple[str, ...]  # ... and otherwise than they do alone
 
     @property
     def is_equal(self) -> bool:
         """Whether the same tests ran, and every difference is explained."""
-        same_tests = self.run.tests == self.oracle.tests and not self.fail_here
-        return same_tests and not self.comparison.unexplained
+        return self.run.tests == self.oracle.tests and not self.fail_here and not self.comparison.unexplained
 
     def cells(self) -> tuple[str, ...]:
         """Return the row of the table."""
@@ -73,7 +70,7 @@ class Row:
         return (self.suite, self._tests(), self.mode.name, cores, str(self.shards), *counts, *differing)
 
     def _tests(self) -> str:
-        ran, serially = (f"{run.tests:,}, {run.failed.total()} failed" for run in (self.run, self.oracle))
+        ran, serially = (f"{len(run.tests):,}, {len(run.failed)} failed" for run in (self.run, self.oracle))
         return ran if ran == serially else f"{ran}; serially {serially}"
 
 
@@ -94,8 +91,8 @@ def check(project: Project, modes: Sequence[Mode], shards: Sequence[int], folder
             serial(project, mode, home / f"serial-{k}", project.paths) for k in range(1, SERIAL_RUNS + 1)
         ]
         runs = {count: sharded(project, mode, count, home / f"shards-{count}") for count in shards}
-        first = runs[shards[0]]
-        others = _Others(project, mode, first.test_files, home)
+        files = (*runs[shards[0]].test_files, *oracles[0].test_files)  # in the order of the plan
+        others = _Others(project, mode, tuple(dict.fromkeys(files)), home)
         datasets = [others.dataset(run) for run in oracles]
         for count, run in runs.items():
             comparison = compare(others.dataset(run), datasets, others.company)
@@ -119,12 +116,14 @@ class _Others:
         return Dataset(run.data_file, self._project.root, contexts=self._mode.contexts)
 
     def compare_failures(self, run: Run, serially: Run) -> tuple[tuple[str, ...], tuple[str, ...]]:
-        """Return the test files that fail as they do alone, and those that fail as they never do serially."""
-        unlike = sorted(
-            file for file in run.failed | serially.failed if run.failed[file] != serially.failed[file]
-        )
-        as_alone = [file for file in unlike if self._run_alone(file).failed[file] == run.failed[file]]
-        return tuple(as_alone), tuple(file for file in unlike if file not in as_alone)
+        """Return tests that fail or pass as they do alone, not as in the whole run; and as in neither."""
+        unlike = sorted(run.failed ^ serially.failed)
+        as_alone = [
+            test
+            for test in unlike
+            if (test in self._run_alone(test.split("::")[0]).failed) == (test in run.failed)
+        ]
+        return tuple(as_alone), tuple(test for test in unlike if test not in as_alone)
 
     @cached_property
     def _reordered(self) -> tuple[Dataset, Dataset]:
@@ -150,8 +149,11 @@ def report(row: Row, path: Path, say: Say) -> None:
         ("UNEXPLAINED", row.comparison.unexplained),
     )
     names = {title: [f"{title}: {named(file, fact)}" for file, fact in facts] for title, facts in kinds}
-    names["fails as it does alone"] = [f"fails as it does alone: {file}" for file in row.fail_alone]
-    names["UNEXPLAINED"] += [f"FAILS only here: {file}" for file in row.fail_here]
+    names["fails or passes as it does alone"] = list(row.fail_alone)
+    names["UNEXPLAINED"] += [
+        f"NOT THE SAME TESTS: {test}" for test in sorted(row.run.tests ^ row.oracle.tests)
+    ]
+    names["UNEXPLAINED"] += [f"FAILS OR PASSES only here: {test}" for test in row.fail_here]
     path.write_text("".join(f"{name}\n" for found in names.values() for name in found), "utf-8")
     for title, found in names.items():
         shown = len(found) if title == "UNEXPLAINED" else _NAMES_SHOWN

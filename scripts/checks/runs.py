@@ -6,17 +6,16 @@ the order of sets is no difference.
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
 import sys
 import tomllib
-from collections import Counter
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from xml.etree import ElementTree as ET
 
 from checks.suites import Project
 from pipeline.keys import BuildKeys
@@ -56,13 +55,13 @@ MODES = {
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """What a run gave: a combined data file, how many tests ran, and how many failed, by test file."""
+    """What a run gave: a combined data file, the tests that ran and that failed, and their files in order."""
 
     data_file: Path
-    tests: int
-    failed: Counter[str]
     core: str
-    test_files: tuple[str, ...] = ()  # known of sharded runs, from their plan
+    tests: frozenset[str]
+    failed: frozenset[str]
+    test_files: tuple[str, ...]
 
 
 class RunError(Exception):
@@ -79,11 +78,12 @@ def serial(
     """
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    settings, data_file, junit = folder / "settings.ini", folder / ".coverage", folder / "junit.xml"
+    settings, data_file, record = folder / "settings.ini", folder / ".coverage", folder / "record.json"
     settings.write_text(stock_settings(project.root / "pyproject.toml", branch=mode.branch))
-    environment = {**_environment(), "COVERAGE_FILE": str(data_file), "PYTHONPATH": str(_PLUGINS)}
-    pytest = ["-m", "pytest", "-q", "-p", "no:cacheprovider", f"--junitxml={junit}", "-ojunit_family=xunit1"]
-    pytest += [*(f"-p{plugin}" for plugin in plugins), *project.options, *paths]
+    environment = _environment() | {"PYTHONPATH": str(_PLUGINS), "EQUALITY_RECORD": str(record)}
+    environment["COVERAGE_FILE"] = str(data_file)
+    pytest = ["-m", "pytest", "-q", "-p", "no:cacheprovider"]
+    pytest += [*(f"-p{plugin}" for plugin in ("record", *plugins)), *project.options, *paths]
     if mode.contexts:
         cov = ("--cov", f"--cov-config={settings}", "--cov-context=test", "--cov-report=")
         _call(project, environment, [*pytest, *cov], good=(0, 1))
@@ -92,11 +92,9 @@ def serial(
         _call(project, environment, [*run, *pytest], good=(0, 1))
         _call(project, environment, ["-m", "coverage", "combine", f"--rcfile={settings}"], good=(0,))
     core = _call(project, environment, ["-c", _CORE, str(settings)], good=(0,)).strip()
-    cases = list(ET.parse(junit).iter("testcase"))
-    failed = Counter(
-        case.get("file", "") for case in cases if {part.tag for part in case} & {"failure", "error"}
-    )
-    return Run(data_file, len(cases), failed, _CORES.get(core, core))
+    noted = json.loads(record.read_text())
+    tests, failed = frozenset(noted["tests"]), frozenset(noted["failed"])
+    return Run(data_file, _CORES.get(core, core), tests, failed, tuple(noted["files"]))
 
 
 def sharded(project: Project, mode: Mode, shards: int, folder: Path) -> Run:
@@ -125,8 +123,8 @@ def sharded(project: Project, mode: Mode, shards: int, folder: Path) -> Run:
     plan = from_json(Plan, (store / _KEYS.plan).read_bytes(), name="the plan")
     ledger = from_json(Ledger, (store / _KEYS.ledger).read_bytes(), name="the ledger")
     files = tuple(dict.fromkeys(test.split("::")[0] for test in plan.tests))
-    failed = Counter(test.split("::")[0] for test in ledger.failures)
-    return Run(store / _KEYS.combined, ledger.tests_run, failed, plan.measurement.core, files)
+    core, failed = plan.measurement.core, frozenset(ledger.failures)
+    return Run(store / _KEYS.combined, core, frozenset(plan.tests), failed, files)
 
 
 def _covfleet(arguments: list[str], *, good: tuple[int, ...]) -> None:

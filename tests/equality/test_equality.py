@@ -52,7 +52,7 @@ def test_a_distributed_run_equals_a_serial_one(project, tmp_path, mode, shards):
     assert [row.shards for row in rows] == shards
     for row in rows:
         assert row.is_equal, [named(file, fact) for file, fact in row.comparison.unexplained]
-        assert (row.run.tests > 150, row.run.failed.total()) == (True, 0)
+        assert len(row.run.tests) > 150 and not row.run.failed
         assert not explained(row)
         assert row.comparison.compared["line"] > 5_000
         assert (row.comparison.compared["arc"] > 5_000) == MODES[mode].branch

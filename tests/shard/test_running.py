@@ -419,6 +419,21 @@ def test_fixtures_of_conftests_reach_every_batch(tmp_path):
     assert [outcome.outcome for outcome in build.outcomes().values()] == ["passed"] * 8, build.outcomes()
 
 
+def test_a_file_that_skips_itself_counts_as_a_skipped_test_and_is_measured_as_far_as_it_ran(tmp_path):
+    files = {
+        "app.py": APP,
+        "test_x.py": "import pytest, app\napp.unused()\npytest.importorskip('nosuchmodule')\nprint()\n",
+        "test_y.py": "def test_y(): pass\n",
+    }
+    build, plan, _ = one_shard(write_project(tmp_path, files))
+    assert set(plan.tests) == {"test_x.py", "test_y.py::test_y"}
+    outcome = build.outcomes()["test_x.py"]
+    assert outcome.outcome == "skipped"
+    assert "could not import 'nosuchmodule'" in outcome.message
+    lines = lines_of(build.combine().data_file)
+    assert (lines["app.py"], lines["test_x.py"]) == ([2, 8, 9], [1, 2, 3])
+
+
 def test_what_runs_at_the_end_of_the_test_session_is_measured(tmp_path):
     files = {
         "app.py": APP,
