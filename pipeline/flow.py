@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,6 +34,7 @@ class Tools:
     site: Callable[[], ObjectStore]
     clock: Clock
     display: Display
+    stopping: Callable[[], AbstractContextManager[threading.Event]]
     narrate: Narrate
     log: Narrate  # the image's build log
 
@@ -74,7 +77,11 @@ def run(job: Run, tools: Tools) -> Result:
         PlanRequest(store, keys, job.checkout, launcher, settings, image, tools.clock, tools.narrate)
     )
     tools.narrate(f"{len(plan.tests)} tests in {len(plan.batches)} batches for {plan.shards} shards")
-    run_shards(ShardsRequest(store, keys, plan, tools.start_shard, tools.display, tools.clock, tools.narrate))
+    run_shards(
+        ShardsRequest(
+            store, keys, plan, tools.start_shard, tools.display, tools.stopping, tools.clock, tools.narrate
+        )
+    )
     combine_build(store, keys, workdir, allow_partial=job.allow_partial, workers=workers)
     totals, ledger = report_build(store, keys, workdir, reports, workers=workers)
     site = ""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -45,6 +47,7 @@ class ShardsRequest:
     plan: Plan
     start: Callable[[int], ShardProcess]
     display: Display
+    stopping: Callable[[], AbstractContextManager[threading.Event]]  # turns signals into an event meanwhile
     clock: Clock
     narrate: Narrate
 
@@ -52,22 +55,25 @@ class ShardsRequest:
 def run_shards(request: ShardsRequest) -> None:
     """Start every shard and return when all have ended, whatever they achieved: the ledger judges that.
 
-    An interrupt (``KeyboardInterrupt``) passes through; the shards are stopped first.
+    Signals only set an event meanwhile: raised in the middle of a start, they would leave a shard behind.
 
     Raises:
+        KeyboardInterrupt: a signal came; the shards have been stopped.
         ServiceError: every shard ended with an error before it had done anything.
     """
     shards: list[ShardProcess] = []
-    try:
+    with request.stopping() as stop, _stopped_at_the_end(shards, request.clock):
         with request.display as display:
-            shards.extend(request.start(shard) for shard in range(1, request.plan.shards + 1))
-            while any(shard.poll() is None for shard in shards):
+            for number in range(1, request.plan.shards + 1):
+                if not stop.is_set():
+                    shards.append(request.start(number))
+            while not stop.is_set() and any(shard.poll() is None for shard in shards):
                 display.show(read_status(request.store, request.keys, request.plan))
                 request.clock.sleep(_LOOK_EVERY_S)
             status = read_status(request.store, request.keys, request.plan)
             display.show(status)
-    finally:
-        _stop(shards, request.clock)
+        if stop.is_set():
+            raise KeyboardInterrupt
     bad = [shard for shard in shards if shard.poll() not in _GOOD_ENDS]
     for shard in bad:
         request.narrate(f"shard {shard.shard} {_how(shard.poll())}{_said(shard.last_words())}")
@@ -77,6 +83,14 @@ def run_shards(request: ShardsRequest) -> None:
             f"no shard could do any work; shard {bad[0].shard} {how}{said}",
             hint="Try one by hand with `covfleet shard 1 -v`, and `covfleet doctor`.",
         )
+
+
+@contextmanager
+def _stopped_at_the_end(shards: list[ShardProcess], clock: Clock) -> Iterator[None]:
+    try:
+        yield
+    finally:
+        _stop(shards, clock)
 
 
 def _stop(shards: list[ShardProcess], clock: Clock) -> None:

@@ -14,7 +14,7 @@ from pipeline.adapters.shard_processes import ShardCommand
 from pipeline.commands import figures, options
 from pipeline.commands.options import Call
 from pipeline.commands.plan import show_plan
-from pipeline.commands.session import Session
+from pipeline.commands.session import Session, stopping
 from pipeline.errors import InterruptedRunError
 from pipeline.progress import make_display
 from pipeline.report.terminal import print_summary
@@ -91,6 +91,7 @@ def _tools(session: Session, job: flow.Run) -> flow.Tools:
         site=lambda: session.open(session.settings.publish.site or ""),
         clock=session.clock,
         display=make_display(Console(stderr=True)),
+        stopping=stopping,
         narrate=session.narrate,
         log=session.narrate,
     )

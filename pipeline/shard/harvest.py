@@ -45,11 +45,12 @@ def is_sound(path: Path) -> bool:
         with closing(
             sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro&immutable=1", uri=True)
         ) as connection:
-            (verdict,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+            (verdict,) = connection.execute("PRAGMA integrity_check(1)").fetchone()
             (tables,) = connection.execute(
                 "SELECT count(*) FROM sqlite_master WHERE name IN ('file', 'meta', 'line_bits', 'arc')"
             ).fetchone()
-            return bool(verdict == "ok" and tables == 4)
+            (versions,) = connection.execute("SELECT count(version) FROM coverage_schema").fetchone()
+            return bool(verdict == "ok" and (tables, versions) == (4, 1))
     except sqlite3.Error:
         return False
 
