@@ -7,7 +7,7 @@ from datetime import datetime
 from pipeline.errors import ConfigurationError, IncompleteDataError, ObjectNotFoundError
 from pipeline.keys import BuildKeys, CommitKeys
 from pipeline.model import Plan, from_json
-from pipeline.ports import ObjectStore
+from pipeline.ports import Clock, ObjectStore
 
 
 def builds(store: ObjectStore, keys: CommitKeys) -> tuple[str, ...]:
@@ -42,6 +42,19 @@ def read_plan(store: ObjectStore, keys: BuildKeys) -> Plan:
             hint=f"Its builds of this commit: {there}. `covfleet plan` starts one.",
         )
     return plan
+
+
+def wait_for_plan(store: ObjectStore, keys: BuildKeys, clock: Clock, timeout_s: float) -> Plan:
+    """Return a build's plan once it is there; fail as ``read_plan`` does if that takes ``timeout_s`` seconds.
+
+    The store is asked rarely if the plan takes long: waiting costs a twentieth more at most.
+    """
+    began = clock.monotonic()
+    while (waited := clock.monotonic() - began) < timeout_s:
+        if (plan := find_plan(store, keys)) is not None:
+            return plan
+        clock.sleep(min(max(waited / 20, 0.02), 5.0))
+    return read_plan(store, keys)
 
 
 def find_plan(store: ObjectStore, keys: BuildKeys) -> Plan | None:

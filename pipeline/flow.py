@@ -13,7 +13,7 @@ from pipeline.errors import TestsFailedError
 from pipeline.gate import gate_build
 from pipeline.image import ensure_image
 from pipeline.keys import BuildKeys
-from pipeline.local_shards import ShardProcess, ShardsRequest, run_shards
+from pipeline.local_shards import LocalShards, ShardProcess
 from pipeline.model import Checkout, ImageRef, Ledger, Totals
 from pipeline.plan import PlanRequest, plan_build
 from pipeline.ports import Clock, ContainerEngine, Narrate, ObjectStore, WorkerLauncher
@@ -73,15 +73,14 @@ def run(job: Run, tools: Tools) -> Result:
 
     image = _image(job, tools) if settings.executor == "docker" else None
     launcher = tools.launcher(image)
-    plan = plan_build(
-        PlanRequest(store, keys, job.checkout, launcher, settings, image, tools.clock, tools.narrate)
-    )
-    tools.narrate(f"{len(plan.tests)} tests in {len(plan.batches)} batches for {plan.shards} shards")
-    run_shards(
-        ShardsRequest(
-            store, keys, plan, tools.start_shard, tools.display, tools.stopping, tools.clock, tools.narrate
+    with LocalShards(tools.start_shard, tools.stopping, tools.clock, tools.narrate) as shards:
+        shards.start(settings.shards)  # they come up, and wait for the plan
+        plan = plan_build(
+            PlanRequest(store, keys, job.checkout, launcher, settings, image, tools.clock, tools.narrate)
         )
-    )
+        tools.narrate(f"{len(plan.tests)} tests in {len(plan.batches)} batches for {plan.shards} shards")
+        shards.start(plan.shards)  # a build that is continued may have more
+        shards.watch(store, keys, plan, tools.display)
     combine_build(store, keys, workdir, allow_partial=job.allow_partial, workers=workers)
     totals, ledger = report_build(store, keys, workdir, reports, workers=workers)
     site = ""

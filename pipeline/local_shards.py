@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import Protocol
 
 from pipeline.errors import ServiceError
@@ -38,71 +37,79 @@ class ShardProcess(Protocol):
         """Return the end of what it wrote."""
 
 
-@dataclass(frozen=True, slots=True)
-class ShardsRequest:
-    """The build whose shards shall run, and how to start and show them."""
+class LocalShards:
+    """The shards of a local run. Use as a context manager: none outlives it.
 
-    store: ObjectStore
-    keys: BuildKeys
-    plan: Plan
-    start: Callable[[int], ShardProcess]
-    display: Display
-    stopping: Callable[[], AbstractContextManager[threading.Event]]  # turns signals into an event meanwhile
-    clock: Clock
-    narrate: Narrate
-
-
-def run_shards(request: ShardsRequest) -> None:
-    """Start every shard and return when all have ended, whatever they achieved: the ledger judges that.
-
-    Signals only set an event meanwhile: raised in the middle of a start, they would leave a shard behind.
-
-    Raises:
-        KeyboardInterrupt: a signal came; the shards have been stopped.
-        ServiceError: every shard ended with an error before it had done anything.
+    Signals only set an event while shards are started or watched: raised in the middle of a start, they would
+    leave a shard behind.
     """
-    shards: list[ShardProcess] = []
-    with request.stopping() as stop, _stopped_at_the_end(shards, request.clock):
-        with request.display as display:
-            for number in range(1, request.plan.shards + 1):
+
+    def __init__(
+        self,
+        start: Callable[[int], ShardProcess],
+        stopping: Callable[[], AbstractContextManager[threading.Event]],
+        clock: Clock,
+        narrate: Narrate,
+    ) -> None:
+        self._start = start
+        self._stopping = stopping
+        self._clock = clock
+        self._narrate = narrate
+        self._shards: list[ShardProcess] = []
+
+    def __enter__(self) -> LocalShards:
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        self._stop()
+
+    def start(self, count: int) -> None:
+        """Start shards until there are ``count``. Raises ``KeyboardInterrupt`` if a signal came."""
+        with self._stopping() as stop:
+            for number in range(len(self._shards) + 1, count + 1):
                 if not stop.is_set():
-                    shards.append(request.start(number))
-            while not stop.is_set() and any(shard.poll() is None for shard in shards):
-                display.show(read_status(request.store, request.keys, request.plan))
-                request.clock.sleep(_LOOK_EVERY_S)
-            status = read_status(request.store, request.keys, request.plan)
+                    self._shards.append(self._start(number))
+        if stop.is_set():
+            raise KeyboardInterrupt
+
+    def watch(self, store: ObjectStore, keys: BuildKeys, plan: Plan, display: Display) -> None:
+        """Show the build until all shards have ended, whatever they achieved: the ledger judges that.
+
+        Raises:
+            KeyboardInterrupt: a signal came.
+            ServiceError: every shard ended with an error before it had done anything.
+        """
+        with self._stopping() as stop, display:
+            while not stop.is_set() and any(shard.poll() is None for shard in self._shards):
+                display.show(read_status(store, keys, plan))
+                self._clock.sleep(_LOOK_EVERY_S)
+            status = read_status(store, keys, plan)
             display.show(status)
         if stop.is_set():
             raise KeyboardInterrupt
-    bad = [shard for shard in shards if shard.poll() not in _GOOD_ENDS]
-    for shard in bad:
-        request.narrate(f"shard {shard.shard} {_how(shard.poll())}{_said(shard.last_words())}")
-    if bad and len(bad) == len(shards) and not status.batches_done:
-        how, said = _how(bad[0].poll()), _said(bad[0].last_words())
-        raise ServiceError(
-            f"no shard could do any work; shard {bad[0].shard} {how}{said}",
-            hint="Try one by hand with `covfleet shard 1 -v`, and `covfleet doctor`.",
-        )
+        self._explain(nothing_done=not status.batches_done)
 
+    def _explain(self, *, nothing_done: bool) -> None:
+        bad = [shard for shard in self._shards if shard.poll() not in _GOOD_ENDS]
+        for shard in bad:
+            self._narrate(f"shard {shard.shard} {_how(shard.poll())}{_said(shard.last_words())}")
+        if bad and len(bad) == len(self._shards) and nothing_done:
+            how, said = _how(bad[0].poll()), _said(bad[0].last_words())
+            raise ServiceError(
+                f"no shard could do any work; shard {bad[0].shard} {how}{said}",
+                hint="Try one by hand with `covfleet shard 1 -v`, and `covfleet doctor`.",
+            )
 
-@contextmanager
-def _stopped_at_the_end(shards: list[ShardProcess], clock: Clock) -> Iterator[None]:
-    try:
-        yield
-    finally:
-        _stop(shards, clock)
-
-
-def _stop(shards: list[ShardProcess], clock: Clock) -> None:
-    for shard in shards:
-        if shard.poll() is None:
-            shard.terminate()
-    deadline = clock.monotonic() + _GRACE_S
-    while any(shard.poll() is None for shard in shards) and clock.monotonic() < deadline:
-        clock.sleep(_LOOK_EVERY_S / 5)
-    for shard in shards:
-        if shard.poll() is None:
-            shard.kill()
+    def _stop(self) -> None:
+        for shard in self._shards:
+            if shard.poll() is None:
+                shard.terminate()
+        deadline = self._clock.monotonic() + _GRACE_S
+        while any(shard.poll() is None for shard in self._shards) and self._clock.monotonic() < deadline:
+            self._clock.sleep(_LOOK_EVERY_S / 5)
+        for shard in self._shards:
+            if shard.poll() is None:
+                shard.kill()
 
 
 def _how(status: int | None) -> str:

@@ -84,6 +84,7 @@ class Batch:
     tests: tuple[str, ...]  # pytest node ids; for a command its one id, "group::<name>"
     expected_s: float
     command: tuple[str, ...] = ()
+    imports: tuple[str, ...] = ()  # test files without a test to run, which a serial run imports as well
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +107,7 @@ class Plan:
     sources: tuple[SourceFile, ...]
     batches: tuple[Batch, ...]
     deals: tuple[tuple[str, ...], ...]
+    import_all: bool = False  # every worker imports every test file
     version: Literal[1] = 1
 
     @property

@@ -8,9 +8,10 @@ from __future__ import annotations
 import heapq
 import shlex
 import tempfile
+from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
 
@@ -50,10 +51,11 @@ class PlanRequest:
 
 @dataclass(frozen=True, slots=True)
 class Collected:
-    """What the application's interpreter said: itself, and the tests in the order of their collection."""
+    """What the application's interpreter said: itself, and what pytest collects, in that order."""
 
     ready: Ready
     tests: tuple[str, ...]
+    imports: tuple[str, ...] = ()  # test files that hold no test to run
 
 
 def plan_build(request: PlanRequest) -> Plan:
@@ -94,7 +96,7 @@ def make_plan(request: PlanRequest) -> Plan:
     timings = expected_durations(collected.tests, known)
     groups = [group_batch(group, known) for group in settings.groups]
     tests = cut(collected.tests, timings, wanted_batch_s(timings, settings), settings.unit)
-    batches = number([*groups, *tests])
+    batches = number([*groups, *with_imports(tests, collected.imports)])
     return Plan(
         commit=checkout.commit,
         build=request.keys.build,
@@ -108,6 +110,7 @@ def make_plan(request: PlanRequest) -> Plan:
         sources=source_files(request),
         batches=batches,
         deals=deal(batches, settings.shards),
+        import_all=settings.import_all,
     )
 
 
@@ -136,10 +139,11 @@ def collect(request: PlanRequest) -> Collected:
             ready = client.start(settings.batch_timeout_s)
             if not settings.pytest:
                 return Collected(ready, ())
-            tests, errors = client.collect(settings.batch_timeout_s)
-    for error in errors:
+            suite = client.collect(settings.batch_timeout_s)
+    for error in suite.errors:
         request.narrate(f"{error.id} can't be collected; it will be reported as an error")
-    return Collected(ready, tuple(dict.fromkeys([*tests, *(error.id for error in errors)])))
+    tests = dict.fromkeys([*suite.tests, *(error.id for error in suite.errors)])
+    return Collected(ready, tuple(tests), suite.imports)
 
 
 def file_of(test: str) -> str:
@@ -193,6 +197,21 @@ def cut(
     return tuple(Batch("", tuple(tests), round(sum(timings[test] for test in tests), 6)) for tests in packed)
 
 
+def with_imports(batches: Sequence[Batch], imports: Iterable[str]) -> tuple[Batch, ...]:
+    """Give each file without a test to run to the batch that begins next before it in the alphabet.
+
+    Its module is imported there, as a serial run imports it: a neighbour has probably imported what it needs.
+    """
+    if not batches:
+        return ()
+    ordered = sorted(batches, key=lambda batch: batch.tests[0])
+    firsts = [batch.tests[0] for batch in ordered]
+    found: dict[tuple[str, ...], list[str]] = defaultdict(list)
+    for file in imports:
+        found[ordered[max(0, bisect_right(firsts, file) - 1)].tests].append(file)
+    return tuple(replace(batch, imports=tuple(found.get(batch.tests, ()))) for batch in batches)
+
+
 def group_batch(group: GroupSettings, known: Mapping[str, float]) -> Batch:
     """Return the batch of a command group. Raises ``ConfigurationError`` if it isn't a Python command."""
     test = f"group::{group.name}"
@@ -211,10 +230,7 @@ def group_batch(group: GroupSettings, known: Mapping[str, float]) -> Batch:
 def number(batches: Iterable[Batch]) -> tuple[Batch, ...]:
     """Return the batches with ids, longest first; commands whose duration isn't known go ahead."""
     ordered = sorted(batches, key=lambda batch: (batch.expected_s > 0, -batch.expected_s, batch.tests))
-    return tuple(
-        Batch(f"{index:05d}", batch.tests, batch.expected_s, batch.command)
-        for index, batch in enumerate(ordered, 1)
-    )
+    return tuple(replace(batch, id=f"{index:05d}") for index, batch in enumerate(ordered, 1))
 
 
 def deal(batches: Sequence[Batch], shards: int) -> tuple[tuple[str, ...], ...]:

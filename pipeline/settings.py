@@ -126,6 +126,10 @@ class Settings(Section):
         default=True, description="Collect and run tests with pytest; false with command groups only."
     )
     pytest_args: tuple[str, ...] = Field(default=(), description="Arguments for pytest: paths, -k, -m, …")
+    import_all: bool = Field(
+        default=False,
+        description="Every shard imports every test file, for suites whose files rely on each other.",
+    )
     groups: tuple[GroupSettings, ...] = ()
     unit: Literal["file", "test"] = Field(default="file", description="What is never split over two batches.")
     batch_s: float = Field(

@@ -40,6 +40,7 @@ class StartOptions:
     contexts: bool
     core: str
     checkpoint_s: float
+    import_all: bool = False
     measure: bool = True
 
 
@@ -66,6 +67,15 @@ class Ready:
 
 
 @dataclass(frozen=True, slots=True)
+class Suite:
+    """What pytest collects, in its order: test ids; files without a test to run; what can't be collected."""
+
+    tests: tuple[str, ...]
+    imports: tuple[str, ...]
+    errors: tuple[TestOutcome, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Event:
     """One thing that a worker said; which fields are filled depends on ``event``."""
 
@@ -73,6 +83,7 @@ class Event:
     ids: tuple[str, ...] = ()
     tests: tuple[str, ...] = ()
     errors: tuple[TestOutcome, ...] = ()
+    imports: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     outcome: TestOutcome | None = None
     environment: Environment | None = None
@@ -132,6 +143,7 @@ class WorkerClient:
             contexts=options.contexts,
             core=options.core,
             checkpoint_s=options.checkpoint_s,
+            import_all=options.import_all,
             measure=options.measure,
         )
         event = parse_event(self._first_line(timeout_s))
@@ -153,8 +165,8 @@ class WorkerClient:
             )
         return line
 
-    def collect(self, timeout_s: float) -> tuple[tuple[str, ...], tuple[TestOutcome, ...]]:
-        """Return all test ids in the order in which pytest collects them, and what it couldn't collect.
+    def collect(self, timeout_s: float) -> Suite:
+        """Return what pytest collects.
 
         Raises:
             WorkerError: it died, or took longer than ``timeout_s`` seconds.
@@ -165,7 +177,7 @@ class WorkerClient:
         while (event := self.next_event(deadline - time.monotonic())) is not None:
             ids.extend(event.ids)
             if event.event == "collected":
-                return tuple(ids), event.errors
+                return Suite(tuple(ids), event.imports, event.errors)
         raise WorkerError(f"pytest did not collect the tests within {timeout_s:g} s")
 
     def next_event(self, timeout_s: float) -> Event | None:
@@ -176,9 +188,9 @@ class WorkerClient:
             raise _failed_to_start(self.stop(GRACE_S)) from None
         return None if line is None else parse_event(line)
 
-    def run(self, tests: Sequence[str]) -> None:
-        """Have it run tests; what becomes of them comes as events."""
-        self._send("run", tests=list(tests))
+    def run(self, tests: Sequence[str], imports: Sequence[str] = ()) -> None:
+        """Have it run tests, and import files that hold none; what becomes of them comes as events."""
+        self._send("run", tests=list(tests), imports=list(imports))
 
     def run_command(self, test: str, argv: Sequence[str]) -> None:
         """Have it run a command group as the test ``test``."""

@@ -98,13 +98,13 @@ def accepted(plan: Plan, results: Iterable[BatchResult]) -> Iterator[BatchResult
 
 
 def outcomes_of(plan: Plan, results: Iterable[BatchResult]) -> tuple[TestOutcome, ...]:
-    """Return one outcome for each planned test that has any, in the order of the plan."""
+    """Return one outcome for each planned test, and each file to import, that has any; in plan order."""
     found = {
         (result.batch, outcome.id): outcome
         for result in accepted(plan, results)
         for outcome in reversed(result.outcomes)
     }
-    wanted = ((batch.id, test) for batch in plan.batches for test in batch.tests)
+    wanted = ((batch.id, test) for batch in plan.batches for test in (*batch.tests, *batch.imports))
     return tuple(found[key] for key in wanted if key in found)
 
 
@@ -164,8 +164,9 @@ def _result_problems(plan: Plan, result: BatchResult) -> Iterator[Problem]:
 def _outcome_problems(batch: Batch, result: BatchResult) -> Iterator[Problem]:
     where = f"in the result of batch {batch.id} by shard {result.shard}"
     counts = Counter(outcome.id for outcome in result.outcomes)
+    planned = {*batch.tests, *batch.imports}
     for test, count in counts.items():
-        if test not in batch.tests:
+        if test not in planned:
             yield Problem("unexpected", test, f"has an outcome {where}, which the plan doesn't have there")
         elif count > 1:
             yield Problem("conflict", test, f"has {count} outcomes {where}")

@@ -98,7 +98,8 @@ def _tools(session: Session, job: flow.Run) -> flow.Tools:
 
 
 def _start_shard(session: Session, job: flow.Run, shard: int) -> ShardCommand:
-    build = ("--commit", job.keys.commit, "--build", job.keys.build)
+    wait = ("--wait", f"{session.settings.batch_timeout_s}")
+    build = ("--commit", job.keys.commit, "--build", job.keys.build, *wait)
     # -P: a project with a package of our name must not stand in for us
     command = (sys.executable, "-P", "-m", "pipeline.cli", "shard", str(shard), "--project", session.project)
     log = job.folder / "logs" / f"shard-{shard}.log"

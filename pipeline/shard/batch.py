@@ -100,22 +100,25 @@ class BatchRun:
     def run(self) -> tuple[tuple[TestOutcome, ...], tuple[str, ...]]:
         """Run until every test has an outcome; return the outcomes in the batch's order, and notes.
 
+        Of the files that are only imported, those have an outcome that couldn't be.
+
         Raises:
             StoppedError: the shard was told to stop; nothing of the batch counts.
         """
         left = self._batch.tests
         while left:
             left = self._attempt(left)
-        return tuple(self._outcomes[test] for test in self._batch.tests), tuple(dict.fromkeys(self._notes))
+        ids = (*self._batch.tests, *(file for file in self._batch.imports if file in self._outcomes))
+        return tuple(self._outcomes[each] for each in ids), tuple(dict.fromkeys(self._notes))
 
     def _attempt(self, tests: tuple[str, ...]) -> tuple[str, ...]:
         """Give the tests to a worker; return those that must run again."""
         worker = self._around.worker()
-        attempt = _Attempt(frozenset(tests))
+        attempt = _Attempt(frozenset((*tests, *self._batch.imports)))
         if self._batch.command:
             worker.run_command(tests[0], self._batch.command)
         else:
-            worker.run(tests)
+            worker.run(tests, self._batch.imports)
         timed_out = self._listen(worker, attempt)
         self._notes += attempt.notes
         if attempt.done:

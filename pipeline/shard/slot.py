@@ -214,4 +214,5 @@ def start_options(request: ShardRequest) -> StartOptions:
         contexts=plan.measurement.contexts,
         core=plan.measurement.core,
         checkpoint_s=request.settings.checkpoint_s,
+        import_all=plan.import_all,
     )

@@ -8,8 +8,8 @@ of JSON with it: commands on standard input, events on standard output.
     agent                                   worker
     {"do": "start", coverage, pytest, ...}  {"event": "ready", environment, measurement}
     {"do": "collect"}                       {"event": "tests", "ids": [...]}   several times
-                                            {"event": "collected", "errors": [...]}
-    {"do": "run", "tests": [...]}           {"event": "running", "tests": [...]}
+                                            {"event": "collected", "imports": [...], "errors": [...]}
+    {"do": "run", "tests", "imports"}       {"event": "running", "tests": [...]}
                                             {"event": "test", "id", "outcome", ...}   one a test
                                             {"event": "saved"}                        now and then
                                             {"event": "done", "files": [...], "notes": [...]}
@@ -316,16 +316,18 @@ def failure(test: str, outcome: str, message: str, output: str = "") -> dict[str
 class Batches:
     """The pytest plugin: instead of collecting and running everything, does what the agent asks for."""
 
-    def __init__(self, channel: Channel, measurement: Measurement, checkpoint_s: float) -> None:
+    def __init__(self, channel: Channel, measurement: Measurement, start: dict[str, Any]) -> None:
         self.channel = channel
         self.measurement = measurement
-        self.checkpoint_s = checkpoint_s
+        self.checkpoint_s = start["checkpoint_s"]
+        self.import_all = start["import_all"]
         self.verdicts = Verdicts()
         self.known: dict[str, list[Any]] = {}  # test id -> its items; more than one if ids repeat
         self.folders: dict[Any, Any] = {}  # parent and path -> the node that pytest made of a folder
         self.unvisited_conftests: dict[Any, Any] = {}
         self.collected_files: set[str] = set()
         self.collect_errors: dict[str, tuple[str, str]] = {}
+        self.seen_files: dict[str, None] = {}  # that pytest collected from, whatever came of it
         self.skipped_files: dict[str, str] = {}  # files that skip themselves when they are imported, and why
         self.collected_everything = False
         self.on_the_way: Optional[set[str]] = None  # while single files are collected: they and their folders
@@ -370,7 +372,9 @@ class Batches:
         return True
 
     def pytest_collectreport(self, report: Any) -> None:
-        """Remember what couldn't be collected, and which files want to be skipped."""
+        """Remember which files were collected, what couldn't be, and which files want to be skipped."""
+        if report.nodeid and "::" not in report.nodeid:
+            self.seen_files[clean(report.nodeid)] = None
         if report.skipped and "::" not in report.nodeid:
             self.skipped_files[clean(report.nodeid)] = clean(str(report.longrepr[2]))
         if report.failed:
@@ -403,19 +407,25 @@ class Batches:
         """Collect everything and tell the agent every test id, and what could not be collected.
 
         A file that skips itself counts as a test, as for pytest itself: what ran until then is measured.
+        Files that are left without a test (all deselected, or only helpers) are told apart: a serial run
+        imports them, too.
         """
         self._collect_everything()
         ids = [*self.known, *self.skipped_files]
         for start in range(0, len(ids), IDS_PER_EVENT):
             self.channel.send("tests", ids=ids[start : start + IDS_PER_EVENT])
         errors = [failure(path, "error", *text) for path, text in self.collect_errors.items()]
-        self.channel.send("collected", errors=errors)
+        told = {each.split("::")[0] for each in (*ids, *self.collect_errors)}
+        imports = [file for file in self.seen_files if file not in told and self._is_file(file)]
+        self.channel.send("collected", imports=imports, errors=errors)
 
     def run(self, command: dict[str, Any]) -> None:
         """Run one batch: in the order of the agent's list, each batch with fixtures of its own."""
         self.measurement.switch("")
-        wanted = command["tests"]
-        self._collect_files_of(wanted)
+        wanted, imports = command["tests"], command["imports"]
+        if self.import_all:
+            self._collect_everything()
+        self._collect_files_of(wanted, imports)
         runnable = [test for test in wanted if test in self.known]
         self.channel.send("running", tests=runnable)
         for test in wanted:
@@ -425,6 +435,9 @@ class Batches:
                 text = self.collect_errors.get(test) or self.collect_errors.get(test.split("::")[0])
                 message, output = text or ("was planned, but pytest doesn't collect it here", "")
                 self.channel.send("test", **failure(test, "error", message, output))
+        for file in imports:
+            if file in self.collect_errors:
+                self.channel.send("test", **failure(file, "error", *self.collect_errors[file]))
         items = [(test, item) for test in runnable for item in self.known[test]]
         for index, (test, item) in enumerate(items):
             following = items[index + 1][1] if index + 1 < len(items) else None
@@ -464,13 +477,18 @@ class Batches:
 
     # ---- collecting: only the files that a batch needs, each of them once
 
-    def _collect_files_of(self, tests: Iterable[str]) -> None:
-        root = str(self.session.config.rootpath)
-        files = dict.fromkeys(test.split("::")[0] for test in tests if test not in self.known)
-        new = [file for file in files if file not in self.collected_files]
-        present = [file for file in new if os.path.isfile(os.path.join(root, file))]
+    def _path(self, file: str) -> str:
+        return os.path.join(str(self.session.config.rootpath), file)
+
+    def _is_file(self, file: str) -> bool:
+        return os.path.isfile(self._path(file))
+
+    def _collect_files_of(self, tests: Iterable[str], imports: Iterable[str]) -> None:
+        unknown = (test.split("::")[0] for test in tests if test not in self.known)
+        files = dict.fromkeys([*unknown, *(file for file in imports if file not in self.seen_files)])
+        present = [file for file in files if file not in self.collected_files and self._is_file(file)]
         if present:
-            paths = [os.path.join(root, file) for file in present]
+            paths = [self._path(file) for file in present]
             self.on_the_way = with_folders(paths)
             self._collect(paths)
             self.on_the_way = None
@@ -637,7 +655,7 @@ def main(folder: str) -> int:
     pytest.hookimpl(hookwrapper=True, optionalhook=True)(Batches.pytest_collect_directory)  # since pytest 8
     pytest.hookimpl(tryfirst=True)(Batches.pytest_ignore_collect)  # the others cost more
     pytest.hookimpl(tryfirst=True)(Batches.pytest_collection_finish)  # before pytest forgets
-    batches = Batches(channel, measurement, start["checkpoint_s"])
+    batches = Batches(channel, measurement, start)
     plugins = [batches, context_hooks(batches)] if measurement.contexts else [batches]
     status = int(pytest.main(arguments, plugins=plugins))
     measurement.hand_over()  # what ran at the end of the test session

@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[2]
 CACHE = ROOT / ".cache" / "bench"
 # Of networkx, a part that takes one process about two minutes.
 PARTS = {"networkx": ("networkx/algorithms/tests",), "attrs": (), "jinja2": ()}
-STAGES = ("plan", "tests", "combine", "report")
+STAGES = ("tests", "combine", "report")
 
 
 def main() -> None:

@@ -46,7 +46,10 @@ class Race:
 
 
 def with_covfleet(race: Race, build: str, *, report: bool) -> dict[str, Cost]:
-    """Run each stage as a command of its own, as a pipeline does; return what each cost."""
+    """Run each stage as a command of its own, as a pipeline does; return what each cost.
+
+    The shards come up while the build is planned, and wait for it.
+    """
     project, place = race.project, race.place
     which = ("--project", project.root, "--commit", "bench", "--build", build)
     how = ("--shards", str(CORES), "--python", project.python, "--branch-coverage")
@@ -54,10 +57,11 @@ def with_covfleet(race: Race, build: str, *, report: bool) -> dict[str, Cost]:
     def covfleet(stage: str, *arguments: str | Path) -> tuple[str | Path, ...]:
         return (*race.covfleet, stage, *arguments, *which)
 
-    shards = [(*covfleet("shard", str(k)), "--python", project.python) for k in range(1, CORES + 1)]
+    plan = (*covfleet("plan"), *how, "--", *race.tests)
+    waiting = ("--python", project.python, "--wait", "600")
+    shards = [(*covfleet("shard", str(k)), *waiting) for k in range(1, CORES + 1)]
     stages = {
-        "plan": run(place, (*covfleet("plan"), *how, "--", *race.tests)),
-        "tests": run(place, *shards),
+        "tests": run(place, plan, *shards),
         "combine": run(place, covfleet("combine")),
     }
     return stages | ({"report": run(place, covfleet("report"))} if report else {})

@@ -528,11 +528,13 @@ import subprocess, sys, json, os
 worker = subprocess.Popen([sys.executable, {str(WORKER)!r}, {str(tmp_path / "out")!r}], stdin=subprocess.PIPE,
                           stdout=subprocess.PIPE, cwd={str(project)!r}, start_new_session=True)
 for command in ({{"do": "start", "pytest": True, "pytest_args": [], "branch": None, "contexts": False,
-                  "core": "auto", "checkpoint_s": 1, "measure": True}},
-                {{"do": "run", "tests": ["test_x.py::test_x"]}}):
+                  "core": "auto", "checkpoint_s": 1, "import_all": False, "measure": True}},
+                {{"do": "run", "tests": ["test_x.py::test_x"], "imports": []}}):
     worker.stdin.write(json.dumps(command).encode() + b"\\n")
 worker.stdin.flush()
-while b"running" not in worker.stdout.readline(): pass
+while b"running" not in (line := worker.stdout.readline()):
+    if not line:
+        sys.exit("the worker ended early")
 print(worker.pid, flush=True)
 os.kill(os.getpid(), 9)
 """
