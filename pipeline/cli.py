@@ -8,7 +8,6 @@ import os
 import signal
 import sys
 import traceback
-from importlib import metadata
 from types import FrameType
 from typing import NoReturn
 
@@ -83,7 +82,7 @@ class _Commands(click.Group):
     epilog=_EPILOG,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
-@click.version_option(metadata.version("covfleet"), message="%(prog)s %(version)s")
+@click.version_option(package_name="covfleet", message="%(prog)s %(version)s")
 def app() -> None:
     """Run a Python test suite under coverage on many shards, and get one result, proved complete.
 

@@ -30,11 +30,13 @@ def project_python(settings: Settings, project: Path, environ: Mapping[str, str]
     return sys.executable
 
 
-def process_launcher(settings: Settings, project: Path, environ: Mapping[str, str]) -> ProcessLauncher:
-    """Return what starts workers as plain processes of this machine."""
+def process_launcher(
+    settings: Settings, project: Path, own_folder: Path, environ: Mapping[str, str]
+) -> ProcessLauncher:
+    """Return what starts workers as plain processes of this machine; ``own_folder`` is where we may write."""
     return ProcessLauncher(
         python=project_python(settings, project, environ),
         project=project,
-        environment=tests_environment(environ, settings.env),
+        environment=tests_environment(environ, settings.env, own_folder / "pycache"),
         plugin=WORKER,
     )

@@ -589,3 +589,11 @@ def test_imports_measured_in_a_batch_that_another_shard_finished_first_are_not_l
     results = build.results()
     assert results[batch.id].token == "rival"
     assert lines_of(build.combine().data_file)["app.py"][:2] == [2, 3]  # the `def` lines: import time
+
+
+def test_what_tests_compile_is_kept_for_other_workers_and_not_beside_the_sources(tmp_path):
+    project = write_project(tmp_path, {"app.py": APP, "test_app.py": "import app\ndef test_app(): pass\n"})
+    one_shard(project)
+    assert not list(project.glob("__pycache__"))
+    kept = (project / ".covfleet" / "pycache").joinpath(*project.parts[1:]).glob("*.pyc")
+    assert {path.name.split(".")[0] for path in kept} == {"app", "test_app"}

@@ -51,7 +51,8 @@ class Build:
 
     def __post_init__(self) -> None:
         if self.launcher is None:
-            environment = tests_environment(os.environ, self.settings.env)
+            bytecode = self.project / ".covfleet" / "pycache"
+            environment = tests_environment(os.environ, self.settings.env, bytecode)
             self.launcher = ProcessLauncher(self.python, self.project, environment, WORKER)
 
     def checkout(self) -> Checkout:
