@@ -12,7 +12,7 @@ from checks.suites import Project
 from benchmarks.measure import Cost, Place, run
 
 CORES = 2
-_FOREIGN = ("COVERAGE_", "COVFLEET_", "PYTEST_", "PYTHONPATH", "VIRTUAL_ENV")
+_FOREIGN = ("COVERAGE_", "COVFLEET_", "PYTEST_", "PYTHONPATH", "PYTHONDONTWRITEBYTECODE", "VIRTUAL_ENV")
 _TESTS_FAILED = frozenset({0, 1, 3})  # pytest's and covfleet's status for it
 
 _STOCK_REPORTS = """

@@ -591,7 +591,8 @@ def test_imports_measured_in_a_batch_that_another_shard_finished_first_are_not_l
     assert lines_of(build.combine().data_file)["app.py"][:2] == [2, 3]  # the `def` lines: import time
 
 
-def test_what_tests_compile_is_kept_for_other_workers_and_not_beside_the_sources(tmp_path):
+def test_what_tests_compile_is_kept_for_other_workers_and_not_beside_the_sources(tmp_path, monkeypatch):
+    monkeypatch.delenv("PYTHONDONTWRITEBYTECODE", raising=False)
     project = write_project(tmp_path, {"app.py": APP, "test_app.py": "import app\ndef test_app(): pass\n"})
     one_shard(project)
     assert not list(project.glob("__pycache__"))
