@@ -14,7 +14,7 @@ from pipeline.errors import ConfigurationError
 from pipeline.model import Checkout
 
 _OWN_FOLDER = ".covfleet"
-_PROJECT = ("--", ".", f":(exclude){_OWN_FOLDER}")
+_PROJECT = ("--", ".", f":(exclude){_OWN_FOLDER}", ":(exclude,glob)**/__pycache__/**")
 _TOOL_FOLDERS = frozenset({"__pycache__", "node_modules", "htmlcov"})
 _BUILD_FOLDERS = frozenset({"build", "dist"})  # at the top only, and only when they aren't packages
 _REDIRECTIONS = (

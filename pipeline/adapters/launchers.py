@@ -30,13 +30,11 @@ def project_python(settings: Settings, project: Path, environ: Mapping[str, str]
     return sys.executable
 
 
-def process_launcher(
-    settings: Settings, project: Path, own_folder: Path, environ: Mapping[str, str]
-) -> ProcessLauncher:
-    """Return what starts workers as plain processes of this machine; ``own_folder`` is where we may write."""
+def process_launcher(settings: Settings, project: Path, environ: Mapping[str, str]) -> ProcessLauncher:
+    """Return what starts workers as plain processes of this machine."""
     return ProcessLauncher(
         python=project_python(settings, project, environ),
         project=project,
-        environment=tests_environment(environ, settings.env, own_folder / "pycache"),
+        environment=tests_environment(environ, settings.env),
         plugin=WORKER,
     )

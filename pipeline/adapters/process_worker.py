@@ -18,15 +18,14 @@ _READ_BYTES = 1 << 16
 _KEPT_FROM_TESTS = ("AWS_", "COVFLEET_", "COVERAGE_", "PYTEST_XDIST_", "PYTEST_CURRENT_TEST", "COV_CORE_")
 
 
-def tests_environment(environ: Mapping[str, str], extra: Mapping[str, str], bytecode: Path) -> dict[str, str]:
+def tests_environment(environ: Mapping[str, str], extra: Mapping[str, str]) -> dict[str, str]:
     """Return the environment for the tests: this one's, without credentials and another run's traces.
 
     Tested code is not trusted with AWS credentials; what it does need is named in ``[tool.covfleet.env]``.
-    What Python and pytest compile goes to ``bytecode``: beside the sources it could rename the commit, and
-    without it every worker of every build would compile everything again.
+    Compiled bytecode stays beside the sources, as after any run of pytest: the next worker needn't compile.
     """
     kept = {name: value for name, value in environ.items() if not name.startswith(_KEPT_FROM_TESTS)}
-    return {**kept, "PYTHONPYCACHEPREFIX": f"{bytecode}", **extra}
+    return {**kept, **extra}
 
 
 class ProcessLauncher:

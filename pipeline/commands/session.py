@@ -141,7 +141,7 @@ class Session:
             EngineError: the image is neither here nor in its registry.
         """
         if not image:
-            return process_launcher(self.settings, self.project, self.own_folder(), os.environ)
+            return process_launcher(self.settings, self.project, os.environ)
         from pipeline.adapters.docker_worker import DockerLauncher  # noqa: PLC0415 - as for the engine
 
         if self.engine.find_image(image) is None and self.engine.pull(image, self.narrate) is None:

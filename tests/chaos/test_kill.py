@@ -89,7 +89,7 @@ def test_a_worker_that_is_killed_while_it_starts_is_started_again_once(
         """
     )
     doomed.chmod(0o755)
-    environment = process_worker.tests_environment(os.environ, {}, tmp_path / "pycache")
+    environment = process_worker.tests_environment(os.environ, {})
     build.launcher = process_worker.ProcessLauncher(str(doomed), build.project, environment, WORKER)
     try:
         build.run_shard(planned.plan)

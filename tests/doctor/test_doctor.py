@@ -47,7 +47,7 @@ def subject(project: Path, settings: Settings | None = None) -> Subject:
         machine=lambda: Machine(python="3.12.1", cores=4, free_bytes=50 * 1024**3, git="git version 2.50"),
         settings=lambda: settings or Settings(python=sys.executable),
         checkout=lambda: Checkout(str(project), "a" * 40, "main", files),
-        launcher=lambda settings: process_launcher(settings, project, project / ".covfleet", os.environ),
+        launcher=lambda settings: process_launcher(settings, project, os.environ),
         engine=lambda _settings: as_engine(Engine()),
         store=lambda _settings: as_store(Store()),
         probe_store=lambda _store: None,

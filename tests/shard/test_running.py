@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import threading
 import time
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 from coverage import CoverageData
 from support.runs import lines_of, new_build, write_project
 
+from pipeline.adapters.git_tree import GitTree
 from pipeline.adapters.local_store import LocalStore
 from pipeline.model import BatchResult, TestOutcome, to_json
 
@@ -516,7 +518,6 @@ def test_credentials_of_this_process_do_not_reach_the_tests(tmp_path, monkeypatc
 
 
 def test_the_worker_ends_when_its_agent_is_gone(tmp_path):
-    import subprocess
     import sys
 
     from pipeline.adapters.launchers import WORKER
@@ -591,10 +592,13 @@ def test_imports_measured_in_a_batch_that_another_shard_finished_first_are_not_l
     assert lines_of(build.combine().data_file)["app.py"][:2] == [2, 3]  # the `def` lines: import time
 
 
-def test_what_tests_compile_is_kept_for_other_workers_and_not_beside_the_sources(tmp_path, monkeypatch):
+def test_what_a_worker_compiles_is_kept_for_the_next_one_and_renames_no_commit(tmp_path, monkeypatch):
     monkeypatch.delenv("PYTHONDONTWRITEBYTECODE", raising=False)
     project = write_project(tmp_path, {"app.py": APP, "test_app.py": "import app\ndef test_app(): pass\n"})
+    for command in (["init", "-q"], ["add", "."], ["commit", "-q", "-m", "all"]):
+        identity = ["-c", "user.name=x", "-c", "user.email=x@example.org"]
+        subprocess.run(["git", *identity, *command], cwd=project, check=True)
+    before = GitTree(os.environ).describe(project)
     one_shard(project)
-    assert not list(project.glob("__pycache__"))
-    kept = (project / ".covfleet" / "pycache").joinpath(*project.parts[1:]).glob("*.pyc")
-    assert {path.name.split(".")[0] for path in kept} == {"app", "test_app"}
+    assert {path.name.split(".")[0] for path in project.glob("__pycache__/*.pyc")} == {"app", "test_app"}
+    assert GitTree(os.environ).describe(project) == before

@@ -51,8 +51,7 @@ class Build:
 
     def __post_init__(self) -> None:
         if self.launcher is None:
-            bytecode = self.project / ".covfleet" / "pycache"
-            environment = tests_environment(os.environ, self.settings.env, bytecode)
+            environment = tests_environment(os.environ, self.settings.env)
             self.launcher = ProcessLauncher(self.python, self.project, environment, WORKER)
 
     def checkout(self) -> Checkout:
