@@ -9,10 +9,11 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from statistics import median
 
 from checks.suites import SUITES, prepare
 
-from benchmarks.contenders import Race, forget, with_covfleet, with_xdist
+from benchmarks.contenders import Race, forget, in_one_command, with_covfleet, with_xdist
 from benchmarks.measure import Cost, middle
 from benchmarks.overhead import overhead
 
@@ -50,15 +51,20 @@ def compare_with_xdist(arguments: argparse.Namespace) -> None:
         race, version = _prepare(name, arguments.python)
         ours: dict[str, list[Cost]] = defaultdict(list)
         theirs: dict[str, list[Cost]] = defaultdict(list)
+        whole: list[float] = []
         for number in range(arguments.rounds):
             report = number == 0 and not arguments.no_report
             forget(race)
             _add(theirs, with_xdist(race, report=report))
             forget(race)
             _add(ours, with_covfleet(race, f"round-{number}", report=report))
+            forget(race)
+            whole.append(in_one_command(race, f"whole-{number}"))
             _say(name, number, ours, theirs)
         for row in _rows(f"{name} | {version}", ours, theirs):
             print(row, flush=True)
+        wall = f"{median(whole):.1f} ({median(whole) / _without_report(theirs).wall_s:.2f})"
+        print(f"| {name} | {version} | covfleet run | | | | {wall} | |", flush=True)
 
 
 def print_overhead(arguments: argparse.Namespace) -> None:

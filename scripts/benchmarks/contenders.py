@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -65,6 +66,16 @@ def with_covfleet(race: Race, build: str, *, report: bool) -> dict[str, Cost]:
         "combine": run(place, covfleet("combine")),
     }
     return stages | ({"report": run(place, covfleet("report"))} if report else {})
+
+
+def in_one_command(race: Race, build: str) -> float:
+    """Run ``covfleet run``; return the seconds until the combined data file is in the store."""
+    project, place = race.project, race.place
+    which = ("--project", project.root, "--commit", "bench", "--build", build, "--python", project.python)
+    began = time.time()
+    how = ("--shards", str(CORES), "--branch-coverage")
+    run(place, (*race.covfleet, "run", *which, *how, "--", *race.tests))
+    return (project.root / ".covfleet" / "store" / "bench" / ".coverage").stat().st_mtime - began
 
 
 def with_xdist(race: Race, *, report: bool) -> dict[str, Cost]:
