@@ -115,11 +115,12 @@ def sharded(project: Project, mode: Mode, shards: int, folder: Path) -> Run:
     measure = ["--branch-coverage" if mode.branch else "--no-branch-coverage"]
     measure += ["--contexts" if mode.contexts else "--no-contexts"]
     tests = ["--", *project.options, *project.paths]
-    _covfleet(["plan", *build, f"--shards={shards}", python, *measure, *tests], good=(0,))
+    settings = {"COVFLEET_IMPORT_ALL": str(project.import_all).lower()}
+    _covfleet(["plan", *build, f"--shards={shards}", python, *measure, *tests], settings, good=(0,))
     with ThreadPoolExecutor(shards) as pool:
         commands = [["shard", str(shard), *build, python] for shard in range(1, shards + 1)]
-        list(pool.map(lambda command: _covfleet(command, good=(0, 3)), commands))
-    _covfleet(["combine", *build], good=(0,))
+        list(pool.map(lambda command: _covfleet(command, {}, good=(0, 3)), commands))
+    _covfleet(["combine", *build], {}, good=(0,))
     plan = from_json(Plan, (store / _KEYS.plan).read_bytes(), name="the plan")
     ledger = from_json(Ledger, (store / _KEYS.ledger).read_bytes(), name="the ledger")
     files = tuple(dict.fromkeys(test.split("::")[0] for test in plan.tests))
@@ -127,8 +128,9 @@ def sharded(project: Project, mode: Mode, shards: int, folder: Path) -> Run:
     return Run(store / _KEYS.combined, core, frozenset(plan.tests), failed, files)
 
 
-def _covfleet(arguments: list[str], *, good: tuple[int, ...]) -> None:
-    _checked([sys.executable, "-m", "pipeline.cli", *arguments], Path.cwd(), _environment(), good=good)
+def _covfleet(arguments: list[str], settings: Mapping[str, str], *, good: tuple[int, ...]) -> None:
+    command = [sys.executable, "-m", "pipeline.cli", *arguments]
+    _checked(command, Path.cwd(), {**_environment(), **settings}, good=good)
 
 
 def stock_settings(pyproject: Path, *, branch: bool) -> str:

@@ -28,6 +28,7 @@ class Suite:
     needs: tuple[str, ...] = ()  # what its tests import, beside what it requires itself
     options: tuple[str, ...] = ()  # for pytest, in every run
     quick: tuple[str, ...] = ()  # paths of a part that takes seconds; the whole without
+    import_all: bool = False  # a test file relies on what another one imports
     configuration: str = ""  # pyproject.toml of a wheel, which has none of its own
 
     @property
@@ -45,6 +46,7 @@ class Project:
     python: Path
     options: tuple[str, ...] = ()
     paths: tuple[str, ...] = ()
+    import_all: bool = False
 
 
 _NETWORKX = """\
@@ -71,7 +73,7 @@ SUITES = {
         ),
         Suite("attrs", "26.1.0", ("cloudpickle", "hypothesis", "pympler"), ("--hypothesis-seed=0",)),
         Suite("jinja2", "3.1.6", ("trio",)),
-        Suite("click", "8.5.1"),
+        Suite("click", "8.5.1", import_all=True),
     )
 }
 
@@ -85,7 +87,12 @@ def prepare(suite: Suite, python: Path, folder: Path, *, quick: bool) -> Project
     home = folder / f"{suite.name}-{suite.version}"
     ready = home / "ready"
     project = Project(
-        suite.name, home / "project", home / "venv/bin/python", suite.options, suite.quick if quick else ()
+        suite.name,
+        home / "project",
+        home / "venv/bin/python",
+        suite.options,
+        suite.quick if quick else (),
+        suite.import_all,
     )
     if not ready.exists():
         shutil.rmtree(home, ignore_errors=True)
