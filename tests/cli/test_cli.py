@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import signal
 import subprocess
@@ -13,31 +12,18 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from support.processes import covfleet, without_settings
 
 from pipeline import cli
 
 COMMANDS = ("run", "image", "plan", "shard", "combine", "report", "gate", "publish", "doctor")
-ENVIRON = {
-    name: value for name, value in os.environ.items() if not name.startswith(("COVFLEET_", "COV_CORE_"))
-}
+ENVIRON = without_settings()
 
 PROJECT = {
     "pyproject.toml": '[tool.coverage.run]\nbranch = true\nsource = ["app"]\n',
     "app.py": "def double(x):\n    if x:\n        return 2 * x\n    return 0\n",
     "test_app.py": "import app\n\n\ndef test_double():\n    assert app.double(2) == 4\n",
 }
-
-
-def covfleet(project: Path, *arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-P", "-m", "pipeline.cli", *arguments],
-        cwd=project,
-        env=ENVIRON | environ,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
 
 
 @pytest.fixture

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 from support.dataset_equal import arcs_by_file
+from support.processes import covfleet
 
 from pipeline.adapters.stores import open_store
 from pipeline.keys import CommitKeys
@@ -21,19 +22,6 @@ from pipeline.settings import Settings
 
 SAMPLE = Path(__file__).parents[2] / "examples" / "trading"
 SHARDS = "3"
-
-
-def covfleet(project: Path, *arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
-    clean = {name: value for name, value in os.environ.items() if not name.startswith("COVFLEET_")}
-    return subprocess.run(
-        [sys.executable, "-P", "-m", "pipeline.cli", *arguments],
-        cwd=project,
-        env=clean | environ,
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
 
 
 @pytest.fixture

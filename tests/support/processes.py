@@ -43,11 +43,38 @@ def wait_for(condition: Callable[[], object], what: str, timeout_s: float = 30.0
         time.sleep(0.02)
 
 
+COVFLEET = (sys.executable, "-P", "-m", "pipeline.cli")
+"""The command, as a process of the environment that runs the tests."""
+
+
+def without_settings() -> dict[str, str]:
+    """Return this environment without what would be settings of covfleet."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("COVFLEET_")}
+
+
+def covfleet(
+    project: Path, *arguments: str | Path, timeout_s: float = 300.0, **environ: str
+) -> subprocess.CompletedProcess[str]:
+    """Run ``covfleet`` in the project's folder as a real process; return what it said and how it ended."""
+    return subprocess.run(
+        [*COVFLEET, *map(str, arguments)],
+        cwd=project,
+        env=without_settings() | environ,
+        capture_output=True,
+        text=True,
+        timeout=timeout_s,
+        check=False,
+    )
+
+
 def start_covfleet(*arguments: str | Path, log: Path, **environ: str) -> subprocess.Popen[bytes]:
     """Start ``covfleet`` as a real process; all it says goes to ``log``."""
-    clean = {name: value for name, value in os.environ.items() if not name.startswith("COVFLEET_")}
-    command = [sys.executable, "-P", "-m", "pipeline.cli", *map(str, arguments)]
+    command = [*COVFLEET, *map(str, arguments)]
     with log.open("wb") as output:
         return subprocess.Popen(
-            command, env={**clean, **environ}, stdin=subprocess.DEVNULL, stdout=output, stderr=output
+            command,
+            env=without_settings() | environ,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
         )
