@@ -8,8 +8,8 @@ from a serial one is judged:
 * **order-dependent**: it depends on which tests ran before, as in a cache that the first test fills, or on
   when garbage is collected. Shown by the stock tools running the same test files serially in other company:
   in the order of the plan; in the reverse of it, with garbage collected after each file; and a file alone;
-* **drifting** (contexts only): the line ran in both, but the stock runs don't agree either on the tests that
-  it is attributed to, as with callbacks of the garbage collector, which come in the middle of any test;
+* **drifting** (contexts only): the stock runs don't agree either on the tests that the line is attributed to,
+  as with what the garbage collector calls, which comes in the middle of any test, or of none;
 * **unexplained**: none of these. That would be an error of ours.
 
 Compared are the Python files of the project. Code that bears another name, such as a compiled template or a
@@ -137,10 +137,9 @@ def _judge(
 ) -> None:
     for fact in differing:
         kind, line, _ = fact
-        ran = kind == "pair" and ("line", line, 0) in serial
         if company.disagrees(file, fact, in_serial=fact in serial):
             result.order_dependent.append((file, fact))
-        elif ran and company.attributes_otherwise(file, line, serial):
+        elif kind == "pair" and company.attributes_otherwise(file, line, serial):
             result.drifting.append((file, fact))
         else:
             result.unexplained.append((file, fact))
