@@ -10,15 +10,24 @@ import tempfile
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 
 from pipeline.builds import builds, read_plan
 from pipeline.combine.contents import CheckedData
-from pipeline.combine.gather import Transfers, data_objects, fetch, promised, read_results
+from pipeline.combine.gather import (
+    Transfers,
+    data_objects,
+    fetch,
+    packed_objects,
+    promised,
+    read_results,
+)
 from pipeline.combine.ledger import Evidence, accepted, judge, outcomes_of
 from pipeline.combine.merge import merge
 from pipeline.combine.paths import CoverageSettings, read_settings, resolve
 from pipeline.combine.verify import data_file
+from pipeline.data_files import stored_name
 from pipeline.errors import IncompleteDataError, ObjectNotFoundError
 from pipeline.history import update_timings
 from pipeline.keys import BuildKeys
@@ -74,7 +83,7 @@ def combine_build(
     evidence = _evidence(store, plan, workdir, Transfers(workers, progress))
     evidence = replace(evidence, problems=source_problems + evidence.problems, settings=settings)
     resolution = resolve(
-        (path for data in evidence.checked for path in data.files),
+        chain.from_iterable(data.files for data in evidence.checked),
         known=[source.path for source in plan.sources],
         roots={result.root for result in accepted(plan, evidence.results)},
         rules=settings.rules,
@@ -138,11 +147,11 @@ def _fetch_sources(store: ObjectStore, keys: BuildKeys, plan: Plan, folder: Path
 def _evidence(store: ObjectStore, plan: Plan, workdir: Path, transfers: Transfers) -> Evidence:
     keys = BuildKeys(plan.commit, plan.build)
     results, damaged = read_results(store, keys, transfers.workers)
-    objects = data_objects(store, keys.of_commit)
+    objects = data_objects(store, keys.of_commit) | packed_objects(store, keys.of_commit)
     folder = Path(tempfile.mkdtemp(dir=workdir, prefix="data-"))
     wanted, unfit = promised(accepted(plan, results), objects, folder)
     sound = fetch(store, keys.of_commit, wanted, transfers)
-    named = {file.name for result in results for file in result.data_files}
+    named = {stored_name(file) for result in results for file in result.data_files}
     alone = builds(store, keys.of_commit) == (plan.build,)
     return Evidence(
         plan=plan,

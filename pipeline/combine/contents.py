@@ -6,10 +6,14 @@ coverage.py 7.10.6 to 7.17 write.
 
 from __future__ import annotations
 
+import functools
 import re
 import sqlite3
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator, Set
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 SCHEMA_VERSION = 7
 LARGEST_LINE = 10_000_000  # no source file has more lines; a data file that says so is damaged or hostile
@@ -42,6 +46,34 @@ class Defect(Exception):  # noqa: N818 - it never leaves this package: it become
     """What is wrong with a data file."""
 
 
+class Paths(Set[str]):
+    """An immutable set of paths, in a sixth of a ``frozenset``'s memory: each of many shards has one."""
+
+    __slots__ = ("_paths",)
+
+    def __init__(self, paths: Iterable[str] = ()) -> None:
+        self._paths = tuple(sorted(set(paths)))
+
+    def __contains__(self, path: object) -> bool:
+        at = bisect_left(self._paths, path) if isinstance(path, str) else len(self._paths)
+        return self._paths[at : at + 1] == (path,)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._paths)
+
+    def __len__(self) -> int:
+        return len(self._paths)
+
+    def __and__(self, other: Set[Any]) -> frozenset[str]:
+        return frozenset(self._paths).intersection(other)
+
+    def __hash__(self) -> int:
+        return self._hash()
+
+    def __repr__(self) -> str:
+        return f"Paths({list(self._paths)})"
+
+
 @dataclass(frozen=True, slots=True)
 class CheckedData:
     """What a sound data file holds."""
@@ -49,8 +81,8 @@ class CheckedData:
     path: Path
     name: str  # in the store
     branch: bool | None  # None: it measured nothing, so it doesn't say
-    files: frozenset[str]  # every measured path, as it was recorded
-    executed: frozenset[str]  # those of them with at least one line or arc
+    files: Set[str]  # every measured path, as it was recorded
+    executed: Set[str]  # those of them with at least one line or arc
     contexts: int
     tracers: tuple[tuple[str, str], ...]  # (path, name of its file tracer), sorted
 
@@ -96,12 +128,14 @@ def read_contents(connection: sqlite3.Connection, path: Path, name: str) -> Chec
     lines = {file_id for (file_id,) in connection.execute("select distinct file_id from line_bits")}
     arcs = {file_id for (file_id,) in connection.execute("select distinct file_id from arc")}
     (contexts,) = connection.execute("select count(*) from context").fetchone()
+    measured = Paths(files.values())
+    executed = Paths(files[file_id] for file_id in lines | arcs)
     return CheckedData(
         path=path,
         name=name,
         branch=_branch(connection, has_lines=bool(lines), has_arcs=bool(arcs)),
-        files=frozenset(files.values()),
-        executed=frozenset(files[file_id] for file_id in lines | arcs),
+        files=measured,
+        executed=measured if len(executed) == len(measured) else executed,  # in most files it is the same
         contexts=contexts,
         tracers=_tracers(connection, files),
     )
@@ -112,12 +146,17 @@ def _files(connection: sqlite3.Connection) -> dict[int, str]:
     for file_id, path in connection.execute("select id, path from file"):
         if not isinstance(path, str) or not path or len(path) > _LONGEST_PATH:
             raise Defect(f"file {file_id} has no proper path")
-        if _ODD.search(path) or ".." in re.split(r"[/\\]", path):
-            raise Defect(f"the path {path[:200]!r} has control characters or leads upwards")
-        files[file_id] = path
+        files[file_id] = _sound(path)
     if len(set(files.values())) != len(files):
         raise Defect("the same path is listed twice")
     return files
+
+
+@functools.lru_cache(maxsize=100_000)  # the shards of a build name the same files: check and keep them once
+def _sound(path: str) -> str:
+    if _ODD.search(path) or ".." in re.split(r"[/\\]", path):
+        raise Defect(f"the path {path[:200]!r} has control characters or leads upwards")
+    return path
 
 
 def _check_rows(connection: sqlite3.Connection) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 
 from pipeline.builds import builds
@@ -74,7 +75,7 @@ def combine_folder(
     )
     settings = read_settings(project.root)
     resolution = resolve(
-        (path for data in sound.checked for path in data.files),
+        chain.from_iterable(data.files for data in sound.checked),
         known=project.files,
         roots=[str(project.root.resolve())],
         rules=settings.rules,

@@ -13,11 +13,11 @@ from pathlib import Path
 
 from pipeline.combine.contents import CheckedData
 from pipeline.combine.verify import LocalData, check
+from pipeline.data_files import LARGEST_BYTES, UnpackingError, receive, stored_name, unpack
 from pipeline.errors import IncompleteDataError
 from pipeline.keys import BuildKeys, CommitKeys, is_data_file_name
 from pipeline.model import BatchResult, DataFile, Problem, from_json
 from pipeline.ports import ObjectInfo, ObjectStore, Progress
-from pipeline.transfer import download_all
 
 SIDE_FILES = ("-journal", "-wal", "-shm")  # what SQLite leaves beside a file that is being written
 
@@ -62,25 +62,35 @@ def read_results(
 
 
 def data_objects(store: ObjectStore, keys: CommitKeys) -> dict[str, ObjectInfo]:
-    """Return the data files in the commit's folder, by name; other builds' too."""
+    """Return the data files in the commit's folder, by name, other builds' too; not the compressed ones."""
     return {info.key.removeprefix(keys.folder): info for info in store.list(keys.data_prefix)}
+
+
+def packed_objects(store: ObjectStore, keys: CommitKeys) -> dict[str, ObjectInfo]:
+    """Return the compressed data files of the commit, by what stands in the folder: ``zstd/<name>.zst``."""
+    return {info.key.removeprefix(keys.folder): info for info in store.list(keys.packed_prefix)}
 
 
 def fetch(store: ObjectStore, keys: CommitKeys, files: Iterable[LocalData], transfers: Transfers) -> Sound:
     """Download data files and check each."""
     wanted = tuple(files)
-    download_all(
-        store,
-        [(data.path, keys.data_file(data.name)) for data in wanted],
-        workers=transfers.workers,
-        progress=transfers.progress,
-    )
-    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:  # SQLite and SHA-256 run outside the GIL
-        checked = tuple(pool.map(check, wanted))
+    stored = [(data.path, data.expected or DataFile(data.name, 0, "")) for data in wanted]
+    receive(store, keys, stored, workers=transfers.workers, progress=transfers.progress)
+    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:  # SQLite, zstd and SHA-256 run outside the GIL
+        checked = tuple(pool.map(_unpacked_and_checked, wanted))
     return Sound(
         tuple(data for data in checked if isinstance(data, CheckedData)),
         tuple(data for data in checked if isinstance(data, Problem)),
     )
+
+
+def _unpacked_and_checked(data: LocalData) -> CheckedData | Problem:
+    try:
+        if data.expected:
+            unpack(data.path, data.expected)
+    except UnpackingError as error:
+        return Problem("corrupt", data.name, str(error))
+    return check(data)
 
 
 def promised(
@@ -97,7 +107,7 @@ def promised(
         for file in result.data_files:
             if files.setdefault(file.name, file) is not file:
                 continue  # the ledger compares them
-            if problem := _unfit(file, objects.get(file.name), result):
+            if problem := _unfit(file, objects.get(stored_name(file)), result):
                 problems.append(problem)
             else:
                 wanted.append(LocalData(folder / f"{len(wanted):06}", file.name, file))
@@ -110,7 +120,9 @@ def _unfit(file: DataFile, info: ObjectInfo | None, result: BatchResult) -> Prob
         return Problem("corrupt", file.name, f"is not the name of a data file, {where}")
     if info is None:
         return Problem("missing", file.name, f"is not in the store, {where}")
-    if info.size_bytes != file.size_bytes:
-        detail = f"has {info.size_bytes} bytes in the store instead of {file.size_bytes}, {where}"
+    if info.size_bytes != file.object_bytes:
+        detail = f"has {info.size_bytes} bytes in the store instead of {file.object_bytes}, {where}"
         return Problem("corrupt", file.name, detail)
+    if file.size_bytes > LARGEST_BYTES:
+        return Problem("corrupt", file.name, f"would unpack to {file.size_bytes} bytes, {where}")
     return None

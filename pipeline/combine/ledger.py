@@ -212,9 +212,11 @@ def _kind_problems(checked: Iterable[CheckedData], *, branch: bool) -> Iterator[
 
 
 def _tracer_problems(
-    checked: Iterable[CheckedData], own: Mapping[str, str], plugins: Sequence[str]
+    checked: Sequence[CheckedData], own: Mapping[str, str], plugins: Sequence[str]
 ) -> Iterator[Problem]:
     """Yield unknown tracers, on which reports would crash, and files that were traced in two ways."""
+    if not any(data.tracers for data in checked):
+        return
     seen: dict[str, tuple[str, str]] = {}
     for data in checked:
         tracers = dict(data.tracers)

@@ -1,4 +1,4 @@
-"""Merging sound data files into one, by coverage.py's public API.
+"""Merging sound data files into one that coverage.py can't tell from its own.
 
 Nothing is decided here: which files are sound and which paths belong to the project was settled before. The
 name of a file means nothing (``coverage combine`` skips files by the hash in it), nor does their order.
@@ -6,23 +6,16 @@ name of a file means nothing (``coverage combine`` skips files by the hash in it
 
 from __future__ import annotations
 
-import contextlib
-import inspect
 import sqlite3
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
-from coverage import CoverageData
 from coverage.exceptions import CoverageException
 
+from pipeline.combine.stock import merge_by_api
+from pipeline.combine.union import UnfitError, Union
 from pipeline.errors import IncompleteDataError
-
-_OUTSIDE = "outside the project/"  # never a measured path: mapping one here is how it is left out
-_READ_ONLY: dict[str, Any] = (
-    {"read_only": True} if "read_only" in inspect.signature(CoverageData).parameters else {}
-)
 
 
 def merge(files: Sequence[Path], out: Path, *, own: Mapping[str, str]) -> None:
@@ -41,72 +34,14 @@ def merge(files: Sequence[Path], out: Path, *, own: Mapping[str, str]) -> None:
     """
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=".merging-") as folder:
-        unfinished = Path(folder, "coverage")
+        directly, by_api = Path(folder, "directly"), Path(folder, "by-api")
         try:
-            left_out = _union(files, unfinished, own)
-        except CoverageException as error:
-            raise IncompleteDataError(f"the data files can't be merged: {error}") from error
-        _drop(unfinished, left_out)
-        unfinished.replace(out)
-
-
-def _union(files: Sequence[Path], out: Path, own: Mapping[str, str]) -> set[str]:
-    """Merge; return the paths in the result under which everything outside the project was put."""
-    left_out: set[str] = set()
-    with _data(out) as merged:
-        for file in files:
-            with _data(file, **_READ_ONLY) as data:
-                data.read()
-                # Said in advance, because update() doesn't say it for files that hold no rows.
-                if data.has_arcs():
-                    merged.add_arcs({})
-                elif _rows(file, "select 1 from meta where key = 'has_arcs'"):
-                    merged.add_lines({})
-                places = _places(data, own)
-                merged.update(data, map_path=places.__getitem__)
-            left_out.update(place for place in places.values() if place.startswith(_OUTSIDE))
-        if not merged.has_arcs():
-            merged.add_lines({})
-    return left_out
-
-
-def _places(data: CoverageData, own: Mapping[str, str]) -> dict[str, str]:
-    """Return where each measured path goes: those outside share a place for each file tracer.
-
-    coverage.py refuses to give one path two tracers.
-    """
-    paths = data.measured_files()
-    places = {path: own[path] for path in paths if path in own}
-    if len(places) < len(paths):
-        query = "select path, tracer from tracer join file on file.id = file_id"
-        tracers = dict(_rows(Path(data.data_filename()), query))
-        places |= {path: f"{_OUTSIDE}{tracers.get(path, '')}" for path in paths - places.keys()}
-    return places
-
-
-def _rows(data_file: Path, query: str) -> list[Any]:
-    """Ask what the public API doesn't tell: whether the kind of data is known, and all tracers at once."""
-    connection = sqlite3.connect(f"{data_file.resolve().as_uri()}?mode=ro&immutable=1", uri=True)
-    with contextlib.closing(connection):
-        return connection.execute(query).fetchall()
-
-
-@contextlib.contextmanager
-def _data(path: Path, **options: Any) -> Iterator[CoverageData]:
-    data = CoverageData(str(path), **options)
-    try:
-        yield data
-    finally:
-        data.close(force=True)
-
-
-def _drop(path: Path, left_out: set[str]) -> None:
-    """Delete files and their data: the public API can empty a file, but not make it unmeasured."""
-    if not left_out:
-        return
-    with contextlib.closing(sqlite3.connect(path)) as connection, connection:
-        for place in sorted(left_out):
-            (file_id,) = connection.execute("select id from file where path = ?", (place,)).fetchone()
-            for table in ("line_bits", "arc", "tracer"):
-                connection.execute(f"delete from {table} where file_id = ?", (file_id,))  # noqa: S608
-            connection.execute("delete from file where id = ?", (file_id,))
+            with Union(directly) as union:
+                union.add(dict.fromkeys(files), own)
+            directly.replace(out)
+        except (UnfitError, sqlite3.Error):
+            try:
+                merge_by_api(files, by_api, own)
+            except CoverageException as error:
+                raise IncompleteDataError(f"the data files can't be merged: {error}") from error
+            by_api.replace(out)

@@ -110,8 +110,11 @@ def collisions(data: CheckedData, resolution: Resolution) -> tuple[Problem, ...]
 
     The same file under the roots of several machines comes in several data files, and is no collision.
     """
+    executed = data.executed & resolution.own.keys()
+    if len({resolution.own[path] for path in executed}) == len(executed):
+        return ()
     sources = defaultdict(list)
-    for path in sorted(data.executed & resolution.own.keys()):
+    for path in sorted(executed):
         sources[resolution.own[path]].append(path)
     return tuple(
         Problem("conflict", data.name, f"{' and '.join(paths)} would both become {target}: see [paths]")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import subprocess
 import sys
 import time
@@ -18,14 +19,20 @@ class Cost:
 
     wall_s: float = 0.0
     cpu_s: float = 0.0
+    peak_mb: float = 0.0  # resident memory of the largest process, and at least that of the measuring one
 
     def __add__(self, other: Cost) -> Cost:
-        return Cost(self.wall_s + other.wall_s, self.cpu_s + other.cpu_s)
+        peak_mb = max(self.peak_mb, other.peak_mb)
+        return Cost(self.wall_s + other.wall_s, self.cpu_s + other.cpu_s, peak_mb)
 
 
 def middle(costs: Sequence[Cost]) -> Cost:
     """Return the median of each figure."""
-    return Cost(median(cost.wall_s for cost in costs), median(cost.cpu_s for cost in costs))
+    return Cost(
+        median(cost.wall_s for cost in costs),
+        median(cost.cpu_s for cost in costs),
+        median(cost.peak_mb for cost in costs),
+    )
 
 
 @dataclass(frozen=True)
@@ -50,19 +57,20 @@ def run(place: Place, *commands: Sequence[str | Path]) -> Cost:
             subprocess.Popen(command, cwd=place.folder, env=place.environment, stdout=log, stderr=log)
             for command in commands
         ]
-        cpu_s = sum(_cpu_of(process) for process in processes)
+        usages = [_usage_of(process) for process in processes]
     for command, process in zip(commands, processes, strict=True):
         if process.returncode not in place.good:
             tail = place.log.read_text("utf-8", "replace")[-4000:]
             sys.exit(f"{tail}\n{' '.join(map(str, command))} ended with {process.returncode}")
-    return Cost(time.monotonic() - began, cpu_s)
+    cpu_s = sum(usage.ru_utime + usage.ru_stime for usage in usages)
+    return Cost(time.monotonic() - began, cpu_s, max(usage.ru_maxrss for usage in usages) * 1024 / 1e6)
 
 
-def _cpu_of(process: subprocess.Popen[bytes]) -> float:
-    """Wait for the process; return the CPU seconds of its tree."""
+def _usage_of(process: subprocess.Popen[bytes]) -> resource.struct_rusage:
+    """Wait for the process; return what its tree used."""
     _, status, usage = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
-    return usage.ru_utime + usage.ru_stime
+    return usage
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from support.troubled_store import TroubledStore
 
 from pipeline.adapters.local_store import LocalStore
 from pipeline.builds import latest_build
-from pipeline.combine import Combined, combine_build
+from pipeline.combine.build import Combined, combine_build
 from pipeline.errors import ConfigurationError, IncompleteDataError
 from pipeline.keys import CommitKeys, timings
 from pipeline.model import Ledger, from_json, to_json

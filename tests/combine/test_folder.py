@@ -10,7 +10,9 @@ from support.datafiles import DAMAGE, write_data
 from support.dataset_equal import api_view
 
 from pipeline.adapters.local_store import LocalStore
-from pipeline.combine import Combined, Project, Transfers, combine_folder
+from pipeline.combine.build import Combined
+from pipeline.combine.folder import Project, combine_folder
+from pipeline.combine.gather import Transfers
 from pipeline.errors import ConfigurationError, IncompleteDataError
 from pipeline.keys import CommitKeys
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from support.datafiles import DAMAGE, HOSTILE, tampered, write_data
 
-from pipeline.combine.contents import CheckedData
+from pipeline.combine.contents import CheckedData, Paths
 from pipeline.combine.verify import LocalData, check, data_file
 from pipeline.model import Problem
 
@@ -108,3 +108,16 @@ def test_a_good_file_is_described(tmp_path: Path) -> None:
         contexts=2,
         tracers=(("/x/b.html", "django_coverage_plugin.DjangoTemplatePlugin"),),
     )
+
+
+def test_paths_are_a_set_like_any_other() -> None:
+    paths = Paths(["b.py", "a.py", "b.py"])
+    assert (list(paths), len(paths)) == (["a.py", "b.py"], 2)
+    assert paths == {"a.py", "b.py"}
+    assert paths != {"a.py", "c.py"}
+    assert "a.py" in paths
+    assert not {"a", "a.py ", "c.py", 1} & paths
+    assert paths & {"b.py": 1}.keys() == {"b.py"}
+    assert paths.isdisjoint(["c.py"])
+    assert hash(paths) == hash(Paths(["a.py", "b.py"]))
+    assert "" not in Paths()
