@@ -16,13 +16,16 @@ def builds(store: ObjectStore, keys: CommitKeys) -> tuple[str, ...]:
     return tuple(sorted(name[0] for name in names if name[1:] == ["plan.json"]))
 
 
-def latest_build(store: ObjectStore, keys: CommitKeys) -> str | None:
+def latest_build(store: ObjectStore, keys: CommitKeys, prefix: str = "") -> str | None:
     """Return the commit's build with the newest plan, by the plan's own ``created_at``; ``None`` without any.
+
+    Only builds whose names begin with ``prefix`` count.
 
     Raises:
         IncompleteDataError: a plan is damaged, so that the newest can't be told.
     """
-    plans = {build: read_plan(store, keys.build(build)) for build in builds(store, keys)}
+    names = [build for build in builds(store, keys) if build.startswith(prefix)]
+    plans = {build: read_plan(store, keys.build(build)) for build in names}
     return max(
         plans, key=lambda build: (datetime.fromisoformat(plans[build].created_at), build), default=None
     )

@@ -1,6 +1,7 @@
 """The store's object keys, all of them, and the check that names from outside must pass.
 
     <commit>/.coverage.<host>.pid<pid>.X<random>x.H<hash>h   data files, named as coverage.py names them
+    <commit>/zstd/<name>.zst                                 data files that travelled compressed
     <commit>/.coverage                                       the combined result
     <commit>/builds/<build>/plan.json, sources.tar.zst
     <commit>/builds/<build>/claims/<batch>.json              conditional puts
@@ -22,6 +23,8 @@ from pipeline.errors import ConfigurationError
 
 _NAME = re.compile(r"[0-9A-Za-z][0-9A-Za-z._-]{0,127}", re.ASCII)
 _DATA_FILE = re.compile(r"\.coverage\.[0-9A-Za-z._-]{1,200}", re.ASCII)
+
+_PACKED = "zstd/"
 
 LATE = "late-"
 """How the name of a result begins that belongs to no batch: data that a subprocess wrote after its tests."""
@@ -50,6 +53,11 @@ def checked(name: str, what: str) -> str:
 def is_data_file_name(name: str) -> bool:
     """Say whether ``name`` is one that a coverage data file in a commit's folder may have."""
     return bool(_DATA_FILE.fullmatch(name)) and ".." not in name
+
+
+def packed_name(name: str) -> str:
+    """Return what the data file called ``name`` is called in the commit's folder if it is compressed."""
+    return f"{_PACKED}{name}.zst"
 
 
 def branch_part(branch: str) -> str:
@@ -122,6 +130,16 @@ class CommitKeys:
         if not is_data_file_name(name):
             raise ConfigurationError(f"{name!r} is not the name of a coverage data file")
         return f"{self.commit}/{name}"
+
+    @property
+    def packed_prefix(self) -> str:
+        """The prefix of all data files of the commit that are stored compressed."""
+        return f"{self.commit}/{_PACKED}"
+
+    def packed_file(self, name: str) -> str:
+        """Return the key of the data file called ``name`` if it is stored compressed."""
+        self.data_file(name)
+        return f"{self.commit}/{packed_name(name)}"
 
     @property
     def builds(self) -> str:

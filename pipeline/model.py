@@ -22,6 +22,7 @@ FAILING: frozenset[Outcome] = frozenset({"failed", "error", "crashed", "timeout"
 
 Verdict = Literal["complete", "partial", "conflicting", "unverified"]
 Executor = Literal["process", "docker"]
+Compression = Literal["zstd", "none"]
 ShardState = Literal["starting", "running", "waiting", "finished", "stopped", "failed"]
 
 
@@ -38,6 +39,24 @@ class Checkout:
     commit: str
     branch: str
     files: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class GitState:
+    """What git says of a checkout's head, and of how the tree differs from it. Commits are hex digits.
+
+    ``published``: a branch that was fetched contains the head, so it isn't a merge made here. ``change_tip``
+    is the fetched branch of the change, empty without one; ``on_target`` are the parents that the fetched
+    target contains. ``changed`` are tracked files; ``untracked`` those that git neither tracks nor ignores.
+    """
+
+    head: str
+    parents: tuple[str, ...]
+    published: bool
+    change_tip: str
+    on_target: tuple[str, ...]
+    changed: tuple[str, ...]
+    untracked: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +84,7 @@ class Measurement:
 
     branch: bool
     contexts: bool
-    core: str  # "sysmon", "ctrace" or "pytrace": the one that coverage.py really used
+    core: str  # that was really used: coverage.py's "sysmon", "ctrace", "pytrace", or covfleet's "monitor"
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,11 +182,18 @@ class TestOutcome:
 
 @dataclass(frozen=True, slots=True)
 class DataFile:
-    """A coverage data file in the commit's folder."""
+    """A coverage data file in the commit's folder. Size and hash are its own, however it is stored."""
 
     name: str
     size_bytes: int
     sha256: str
+    compression: Compression = "none"
+    stored_bytes: int = 0  # size of the object, if it is compressed
+
+    @property
+    def object_bytes(self) -> int:
+        """The size of what lies in the store."""
+        return self.size_bytes if self.compression == "none" else self.stored_bytes
 
 
 @dataclass(frozen=True, slots=True)

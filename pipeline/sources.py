@@ -34,7 +34,7 @@ _TEMPLATES = frozenset(
     {".html", ".htm", ".txt", ".jinja", ".jinja2", ".j2", ".mako", ".tmpl", ".tpl", ".sh", ".bash", ".sql"}
 )
 _SETTINGS = frozenset({".coveragerc", ".coveragerc.toml", "pyproject.toml", "setup.cfg", "tox.ini"})
-_LARGEST_WINDOW = 2**27  # bytes of memory that an archive may ask of zstd
+LARGEST_WINDOW = 2**27  # bytes of memory that an archive may ask of zstd
 _TAR_OVERHEAD = 4096  # bytes a file, with room for a long name
 
 
@@ -100,7 +100,7 @@ def unpack(archive: Path, dest: Path, manifest: Sequence[SourceFile]) -> None:
     """
     dest.mkdir(parents=True, exist_ok=True)
     wanted = {source.path: source.sha256 for source in manifest}
-    decompressor = zstandard.ZstdDecompressor(max_window_size=_LARGEST_WINDOW)
+    decompressor = zstandard.ZstdDecompressor(max_window_size=LARGEST_WINDOW)
     try:
         with archive.open("rb") as file, decompressor.stream_reader(file) as stream:
             bounded = _Bounded(stream, MOST_BYTES + _TAR_OVERHEAD * (len(wanted) + 1))

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 
-from pipeline.errors import ObjectNotFoundError
-from pipeline.keys import BuildKeys
-from pipeline.model import Heartbeat, Plan, from_json
+from pipeline.builds import builds, read_plan
+from pipeline.errors import IncompleteDataError, ObjectNotFoundError
+from pipeline.keys import BuildKeys, CommitKeys
+from pipeline.model import Heartbeat, Ledger, Plan, Verdict, from_json
+from pipeline.parallel import for_each
 from pipeline.ports import ObjectStore
+
+_ENDED = frozenset({"finished", "stopped", "failed"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,14 +61,81 @@ class BuildStatus:
 
 def read_status(store: ObjectStore, keys: BuildKeys, plan: Plan) -> BuildStatus:
     """Return how far the build is now."""
-    planned = {keys.result(batch.id) for batch in plan.batches}
-    done = sum(info.key in planned for info in store.list(keys.results))
+    done = _batches_done(store, keys, plan)
     sizes = {batch.id: len(batch.tests) for batch in plan.batches}
     shards = tuple(
         ShardStatus(k, sum(sizes[batch] for batch in deal), _heartbeat(store, keys.shard(k)))
         for k, deal in enumerate(plan.deals, 1)
     )
     return BuildStatus(len(plan.tests), len(plan.batches), done, shards)
+
+
+@dataclass(frozen=True, slots=True)
+class BuildSummary:
+    """A line in the list of a commit's builds. Without ``damage``, ``created_at`` is the plan's."""
+
+    build: str
+    created_at: str = ""  # ISO 8601, UTC, by the clock of the machine that planned
+    branch: str = ""
+    batches: int = 0
+    batches_done: int = 0
+    open_shards: tuple[int, ...] = ()  # began and never said that they ended: at work, or gone
+    verdict: Verdict | None = None  # of the last time that it was combined; None: never
+    damage: str = ""  # what is wrong with its plan or ledger; empty: nothing
+
+    @property
+    def complete(self) -> bool:
+        """Whether every batch has a result; what the results hold is still to be checked."""
+        return bool(self.created_at) and self.batches_done >= self.batches
+
+
+def list_builds(store: ObjectStore, keys: CommitKeys, *, workers: int) -> tuple[BuildSummary, ...]:
+    """Return all planned builds of a commit, by their plans' clocks: newest first, unreadable ones last.
+
+    Raises:
+        StoreError: the store failed. A damaged document is no error: its build's line says so.
+    """
+    found = for_each(lambda name: _summary(store, keys.build(name)), builds(store, keys), workers=workers)
+    return tuple(sorted(found, key=_age, reverse=True))
+
+
+def _age(summary: BuildSummary) -> tuple[bool, float, str]:
+    when = datetime.fromisoformat(summary.created_at).timestamp() if summary.created_at else 0.0
+    return bool(summary.created_at), when, summary.build
+
+
+def _summary(store: ObjectStore, keys: BuildKeys) -> BuildSummary:
+    try:
+        plan = read_plan(store, keys)
+        datetime.fromisoformat(plan.created_at)
+        beats = [_heartbeat(store, info.key) for info in store.list(keys.shards)]
+    except (IncompleteDataError, ValueError) as error:
+        return BuildSummary(keys.build, damage=str(error))
+    verdict, damage = _verdict(store, keys)
+    return BuildSummary(
+        build=keys.build,
+        created_at=plan.created_at,
+        branch=plan.branch,
+        batches=len(plan.batches),
+        batches_done=_batches_done(store, keys, plan),
+        open_shards=tuple(sorted(beat.shard for beat in beats if beat and beat.state not in _ENDED)),
+        verdict=verdict,
+        damage=damage,
+    )
+
+
+def _verdict(store: ObjectStore, keys: BuildKeys) -> tuple[Verdict | None, str]:
+    try:
+        return from_json(Ledger, store.get(keys.ledger).data, name=keys.ledger).verdict, ""
+    except ObjectNotFoundError:
+        return None, ""
+    except IncompleteDataError as error:  # combining writes it anew
+        return None, str(error)
+
+
+def _batches_done(store: ObjectStore, keys: BuildKeys, plan: Plan) -> int:
+    planned = {keys.result(batch.id) for batch in plan.batches}
+    return sum(info.key in planned for info in store.list(keys.results))
 
 
 def _heartbeat(store: ObjectStore, key: str) -> Heartbeat | None:

