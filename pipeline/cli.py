@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
-import importlib
 import os
 import signal
 import sys
@@ -13,6 +11,7 @@ from typing import NoReturn
 
 import click
 
+from pipeline.commands.lazy import LazyGroup
 from pipeline.commands.options import Invocation
 from pipeline.errors import ConfigurationError, InterruptedRunError, PipelineError
 
@@ -27,6 +26,12 @@ _COMMANDS = {
         "gate": "Compare a build's coverage with the thresholds.",
         "publish": "Put a build's reports into the site.",
     },
+    "By hand, for any commit in the store": {
+        "builds": "List the builds of a commit, and how far each is.",
+        "recombine": "Combine, report and publish a build again.",
+        "fetch": "Download the data files of a commit for stock coverage.py.",
+    },
+    "Jenkins": {"jenkins": "Have Jenkins drive the stages: render its files, start builds, follow them."},
     "Help": {"doctor": "Examine machine, project, engine and store, and say what to do."},
 }
 
@@ -41,44 +46,12 @@ Exit codes: 0 done · 1 an error of ours · 2 usage or configuration · 3 tests 
 """
 
 
-class _Commands(click.Group):
-    """Commands in groups; a module is imported when its command is called, not to list it."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        """Return the names in the order of the help."""
-        del ctx
-        return [name for group in _COMMANDS.values() for name in group]
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Import the command; ``None`` if there is none of that name."""
-        if cmd_name not in self.list_commands(ctx):
-            return None
-        found = importlib.import_module(f"pipeline.commands.{cmd_name}").command
-        assert isinstance(found, click.Command)
-        return found
-
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Find the command; for a name that is none, say which one was meant."""
-        close = difflib.get_close_matches(args[0], self.list_commands(ctx), n=1)
-        try:
-            return super().resolve_command(ctx, args)
-        except click.UsageError as error:
-            if close:
-                raise click.UsageError(f"{error.message} Perhaps you meant {close[0]}.", ctx) from error
-            raise
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write the groups, aligned with each other."""
-        width = max(len(name) for name in self.list_commands(ctx))
-        for title, commands in _COMMANDS.items():
-            with formatter.section(title):
-                formatter.write_dl([(name.ljust(width), what) for name, what in commands.items()])
-
-
 @click.group(
-    cls=_Commands,
+    cls=LazyGroup,
+    sections={
+        title: {name: (f"pipeline.commands.{name}:command", what) for name, what in commands.items()}
+        for title, commands in _COMMANDS.items()
+    },
     epilog=_EPILOG,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )

@@ -56,6 +56,18 @@ class EngineError(ServiceError):
     """The Docker engine is absent or refused."""
 
 
+class JenkinsError(ServiceError):
+    """The Jenkins controller refused, or answered nonsense."""
+
+
+class JenkinsUnavailableError(JenkinsError):
+    """The controller didn't answer, or not wholly: it may once it is back. A request may have arrived."""
+
+
+class JenkinsNotFoundError(JenkinsError):
+    """The controller has no such job, view, build or queue item."""
+
+
 class StoreError(ServiceError):
     """The object store failed after all retries."""
 

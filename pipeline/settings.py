@@ -12,7 +12,19 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from pipeline.model import Executor
+from pipeline.model import Compression, Executor
+from pipeline.names import (
+    BranchName,
+    CommandLine,
+    CredentialsId,
+    FolderName,
+    InnerPath,
+    JobName,
+    Label,
+    PluginVersion,
+    RepositoryUrl,
+    WebUrl,
+)
 
 Percent = Annotated[Decimal, Field(ge=0, le=100)]
 
@@ -109,6 +121,124 @@ class PublishSettings(Section):
     site: str | None = Field(default=None, description="A folder or s3://bucket/prefix that holds the site.")
 
 
+class Ec2Settings(Section):
+    """``[tool.covfleet.jenkins.ec2]``: the cloud that starts agents; rendered if ``ami`` is set."""
+
+    ami: str = Field(
+        default="",
+        pattern=r"^(ami-[0-9a-f]{8,17})?$",
+        description="Image of the agents' machines; without one no cloud is rendered.",
+    )
+    plugin: PluginVersion = Field(
+        default="2059.v05f9d511d7e5", description="Version of the ec2 plugin that the file is for."
+    )
+    cloud: JobName = Field(default="covfleet", description="Name of the cloud on the controller.")
+    region: str = Field(
+        default="us-east-1", pattern=r"^[a-z]{2,4}(-[a-z]+)+-\d$", description="AWS region of the machines."
+    )
+    instance_type: str = Field(
+        default="m5.large", pattern=r"^[a-z0-9-]+\.[a-z0-9-]+$", description="Type of the machines."
+    )
+    light_instance_type: str = Field(
+        default="t3.medium",
+        pattern=r"^[a-z0-9-]+\.[a-z0-9-]+$",
+        description="Type of the machines that plan, combine and report; always on demand.",
+    )
+    light_cap: int = Field(default=4, ge=1, le=100, description="How many of these there are at most.")
+    spot: bool = Field(
+        default=True, description="Spot instances, and on demand where there is none; false: on demand only."
+    )
+    idle_min: int = Field(
+        default=10, ge=1, le=1440, description="Minutes without work after which a machine is ended."
+    )
+    instance_profile: str = Field(
+        default="",
+        pattern=r"^(arn:[0-9a-z-]+:iam::\d{12}:instance-profile/[\w+=,.@/-]+)?$",
+        description="ARN of the machines' instance profile: their right to use the store.",
+    )
+    ssh_credentials: CredentialsId = Field(
+        default="covfleet-agents", description="Credentials id of the private key that agents are reached by."
+    )
+    credentials: CredentialsId = Field(
+        default="",
+        description="Credentials id that the controller starts machines with; empty: its instance profile.",
+    )
+    security_groups: tuple[Annotated[str, Field(pattern=r"^[\w.-]+$")], ...] = Field(
+        default=(), description="Security groups of the machines."
+    )
+    subnet: str = Field(
+        default="", pattern=r"^(subnet-[0-9a-f]{8,17})?$", description="Subnet of the machines."
+    )
+    remote_user: str = Field(
+        default="ec2-user", pattern=r"^[a-z_][a-z0-9_-]{0,31}$", description="Who logs in on the machines."
+    )
+    host_key_check: Literal["CHECK_NEW_HARD", "CHECK_NEW_SOFT", "ACCEPT_NEW", "OFF"] = Field(
+        default="CHECK_NEW_SOFT", description="How the ec2 plugin checks the machines' SSH keys."
+    )
+    requirement: str = Field(
+        default="covfleet",
+        pattern=r"^[0-9A-Za-z][^\s'\"$`\\]*$",
+        description="What pip installs on the machines: covfleet, covfleet==0.2, or an address.",
+    )
+
+
+class JenkinsSettings(Section):
+    """``[tool.covfleet.jenkins]``: what ``covfleet jenkins`` renders, and the controller it speaks with."""
+
+    url: WebUrl = Field(default="", description="The controller; user and token come from the environment.")
+    folder: FolderName = Field(default="", description="Jenkins folder of the jobs; empty: the top.")
+    job: JobName = Field(
+        default="covfleet", description="Name of the pipeline job; the others begin with it."
+    )
+    drivers: tuple[Literal["pipeline", "multijob"], ...] = Field(
+        default=("pipeline", "multijob"), min_length=1, description="Which jobs there are."
+    )
+    label: Label = Field(default="covfleet-shard", description="Label of the agents that run shards.")
+    light_label: Label = Field(
+        default="covfleet", description="Label of the agents that plan, combine and report."
+    )
+    repository: RepositoryUrl = Field(default="", description="The git repository that the jobs check out.")
+    branch: BranchName = Field(default="main", description="The branch that is built unless a build says so.")
+    git_credentials: CredentialsId = Field(
+        default="", description="Credentials id for the git repository; empty: none."
+    )
+    credentials: CredentialsId = Field(
+        default="", description="Credentials id of the AWS keys for the store; empty: an instance profile."
+    )
+    timeout_min: int = Field(default=120, ge=1, le=10080, description="Time limit of a build, in minutes.")
+    shard_timeout_min: int = Field(
+        default=60, ge=1, le=10080, description="Time limit of a shard, in minutes."
+    )
+    keep_builds: int = Field(default=50, ge=1, le=10000, description="How many builds Jenkins keeps.")
+    covfleet: CommandLine = Field(default="covfleet", description="How agents call covfleet.")
+    output: InnerPath = Field(
+        default="jenkins", description="Folder of the generated files, beside the Jenkinsfile at the top."
+    )
+    templates: InnerPath = Field(
+        default="templates/jenkins", description="Folder of the project's own templates; they win over ours."
+    )
+    plugins: dict[str, PluginVersion] = Field(
+        default_factory=dict, description="Least versions of Jenkins plugins, other than covfleet's own."
+    )
+    steps: dict[str, str] = Field(
+        default_factory=dict,
+        description="Further steps of the project's own templates: the plugin of each, or nothing.",
+    )
+    ec2: Ec2Settings = Ec2Settings()
+
+    @field_validator("drivers")
+    @classmethod
+    def _are_different(cls, drivers: tuple[str, ...]) -> tuple[str, ...]:
+        if len(set(drivers)) < len(drivers):
+            raise ValueError("name each of them once")
+        return drivers
+
+    @property
+    def command(self) -> tuple[str, ...]:
+        """The words of the command that agents call covfleet with."""
+        return tuple(shlex.split(self.covfleet))
+
+
 class Settings(Section):
     """``[tool.covfleet]``: everything that can be set, with its default."""
 
@@ -121,6 +251,10 @@ class Settings(Section):
         default=".covfleet/store", description="A folder (relative to the project) or s3://bucket/prefix."
     )
     endpoint_url: str | None = Field(default=None, description="Another S3 server than AWS's.")
+    compression: Compression | None = Field(
+        default=None,
+        description="How data files travel: zstd or none; by default zstd to S3, none to a folder.",
+    )
     python: str | None = Field(default=None, description="The application's interpreter, for processes.")
     pytest: bool = Field(
         default=True, description="Collect and run tests with pytest; false with command groups only."
@@ -139,8 +273,8 @@ class Settings(Section):
         default=None, description="Measure branches; by default as the project's own settings say."
     )
     contexts: bool = Field(default=False, description="Record which test ran each line.")
-    core: Literal["auto", "ctrace", "sysmon", "pytrace"] = Field(
-        default="auto", description="coverage.py's measuring core."
+    core: Literal["auto", "ctrace", "monitor", "sysmon", "pytrace"] = Field(
+        default="auto", description="Measuring core: coverage.py's, or covfleet's own, monitor, for contexts."
     )
     sources: tuple[str, ...] = Field(
         default=(), description="Globs of further files that belong to the project, such as generated ones."
@@ -163,6 +297,7 @@ class Settings(Section):
     s3: S3Settings = S3Settings()
     gate: GateSettings = GateSettings()
     publish: PublishSettings = PublishSettings()
+    jenkins: JenkinsSettings = JenkinsSettings()
 
     @field_validator("groups")
     @classmethod
@@ -179,6 +314,11 @@ class Settings(Section):
                 "lease_s must be at least twice heartbeat_s, or shards that live lose their batches"
             )
         return self
+
+    @property
+    def compresses(self) -> bool:
+        """Whether data files travel compressed: as set, else where they travel over a network."""
+        return self.compression == "zstd" if self.compression else "://" in self.store
 
     @property
     def beat_s(self) -> float:

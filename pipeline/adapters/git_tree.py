@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.errors import ConfigurationError
-from pipeline.model import Checkout
+from pipeline.model import Checkout, GitState
 
 _OWN_FOLDER = ".covfleet"
 _PROJECT = ("--", ".", f":(exclude){_OWN_FOLDER}", ":(exclude,glob)**/__pycache__/**")
@@ -63,6 +63,67 @@ class GitTree:
         suffix = f"-{_digest(self._changes(root, status))[:12]}" if status.changed else ""
         return Checkout(str(root), status.head + suffix, status.branch, files)
 
+    def state(self, root: Path, branch: str, target: str) -> GitState | None:
+        """Return what git says of the head and of changes to it; ``None`` without git or a first commit.
+
+        Args:
+            root: the project.
+            branch: what the change is called among the fetched branches (``refs/remotes/*/<branch>``).
+            target: what the branch is called there that it is to go into.
+
+        Raises:
+            ConfigurationError: git refuses to speak about the repository.
+        """
+        root = root.resolve()
+        if self._listed(root) is None or (status := self._status(root)).head is None:
+            return None
+        parents = self._parents(root, status.head)
+        tips = self._fetched(root, branch)
+        return GitState(
+            head=status.head,
+            parents=parents,
+            published=self._is_published(root, status.head),
+            change_tip=tips[0] if len(tips) == 1 else "",
+            on_target=self._contained(root, parents, self._fetched(root, target)),
+            changed=tuple(os.fsdecode(name) for name in status.changed if name not in status.untracked),
+            untracked=tuple(sorted(os.fsdecode(name) for name in self._untracked(root))),
+        )
+
+    def _parents(self, root: Path, commit: str) -> tuple[str, ...]:
+        """Return the parents that stand in the commit, which git's own commands hide at a shallow border."""
+        header, _, _ = self._checked(root, "cat-file", "commit", commit).partition(b"\n\n")
+        return tuple(
+            line.removeprefix(b"parent ").decode()
+            for line in header.splitlines()
+            if line.startswith(b"parent ")
+        )
+
+    def _fetched(self, root: Path, branch: str) -> list[str]:
+        """Return where the branches of that name stand that were fetched, of any remote."""
+        if not branch:
+            return []
+        refs = self._checked(root, "for-each-ref", "--format=%(objectname) %(refname)", "refs/remotes")
+        found = (line.decode(errors="replace").partition(" ") for line in refs.splitlines())
+        return sorted({commit for commit, _, name in found if _is_fetched(name, branch)})
+
+    def _is_published(self, root: Path, commit: str) -> bool:
+        names = self._checked(
+            root, "for-each-ref", f"--contains={commit}", "--format=%(refname)", "refs/remotes"
+        )
+        return any(not name.endswith(b"/merge") for name in names.splitlines())  # a host's own merges
+
+    def _contained(self, root: Path, commits: Iterable[str], tips: Iterable[str]) -> tuple[str, ...]:
+        return tuple(
+            commit
+            for commit in commits
+            if any(
+                self._run(root, "merge-base", "--is-ancestor", commit, tip).returncode == 0 for tip in tips
+            )
+        )
+
+    def _untracked(self, root: Path) -> list[bytes]:
+        return self._paths(root, "ls-files", "-z", "--others", "--exclude-standard", *_PROJECT)
+
     def _listed(self, root: Path) -> list[bytes] | None:
         """Return the paths that git counts to the project, or None if they are none of its business."""
         try:
@@ -76,20 +137,22 @@ class GitTree:
         tracked = self._paths(root, "ls-files", "-z", "--cached", "--recurse-submodules", *_PROJECT)
         if not tracked and self._run(root, "check-ignore", "--quiet", ".").returncode == 0:
             return None
-        return tracked + self._paths(root, "ls-files", "-z", "--others", "--exclude-standard", *_PROJECT)
+        return tracked + self._untracked(root)
 
     def _status(self, root: Path) -> _Status:
-        head, branch, changed = None, "detached", []
+        head, branch, changed, untracked = None, "detached", [], set()
         options = ("-z", "--branch", "--untracked-files=all", "--no-renames", "--ignore-submodules=none")
         for line in self._paths(root, "status", "--porcelain=v2", *options, *_PROJECT):
             kind, _, rest = line.partition(b" ")
             if kind in _PATH_FIELD:
                 changed.append(rest.split(b" ", _PATH_FIELD[kind])[-1])
+                if kind == b"?" or rest.startswith(_UNTRACKED_IN_SUBMODULE):
+                    untracked.add(changed[-1])
             elif rest.startswith(b"branch.oid ") and rest != b"branch.oid (initial)":
                 head = rest.removeprefix(b"branch.oid ").decode()
             elif rest.startswith(b"branch.head ") and rest != b"branch.head (detached)":
                 branch = rest.removeprefix(b"branch.head ").decode(errors="replace")
-        return _Status(head, branch, tuple(sorted(changed)))
+        return _Status(head, branch, tuple(sorted(changed)), frozenset(untracked))
 
     def _changes(self, root: Path, status: _Status) -> Iterator[bytes]:
         """Yield what tells the tree's changed content from any other."""
@@ -128,10 +191,15 @@ class _Status:
     head: str | None
     branch: str
     changed: tuple[bytes, ...]
+    untracked: frozenset[bytes]  # of these
 
 
 _PATH_FIELD = {b"1": 7, b"u": 9, b"?": 0}
 """Spaces before the path in each kind of line of ``git status --porcelain=v2``, the first not counted."""
+
+
+_UNTRACKED_IN_SUBMODULE = b".M S..U "
+"""How the line of a submodule goes on whose only changes are files that it doesn't track."""
 
 
 def _refused(root: Path, done: subprocess.CompletedProcess[bytes]) -> ConfigurationError:
@@ -140,6 +208,11 @@ def _refused(root: Path, done: subprocess.CompletedProcess[bytes]) -> Configurat
         f"git refused to describe {root}: {said}",
         hint=f"Make `git -C {root} status` work; it must be allowed to read the repository.",
     )
+
+
+def _is_fetched(name: str, branch: str) -> bool:
+    """Say whether a ref is ``refs/remotes/<remote>/<branch>``."""
+    return name.startswith("refs/remotes/") and name.removeprefix("refs/remotes/").partition("/")[2] == branch
 
 
 def _git_folder(root: Path) -> bool:

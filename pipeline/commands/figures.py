@@ -8,7 +8,7 @@ from dataclasses import asdict
 from pipeline.model import Ledger, Totals, floor_percent
 
 
-def to_text(totals: Totals, ledger: Ledger, **more: str) -> str:
+def to_text(totals: Totals, ledger: Ledger, **more: str | bool) -> str:
     """Return figures and verdict as JSON; percentages are strings, rounded down to two decimals."""
     percent = {
         f"{name}_percent": str(floor_percent(getattr(totals, name))) for name in ("total", "line", "branch")

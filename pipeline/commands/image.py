@@ -17,6 +17,7 @@ from pipeline.image import build_request, ensure_image
     "image",
     "commit",
     "build",
+    "branch",
     "image_base",
     "dry_run",
     "as_json",

@@ -38,6 +38,7 @@ class Call:
     settings: Mapping[str, Any]
     commit: str | None = None
     build: str | None = None
+    branch_name: str | None = None
     allow_partial: bool = False
     as_json: bool = False
     dry_run: bool = False
@@ -133,6 +134,12 @@ _FLAGS: dict[str, Decorator] = {
     ),
     "build": click.option(
         "--build", metavar="ID", help="One run over a commit; by default a new one, and later the newest."
+    ),
+    "branch": click.option(
+        "--branch",
+        "branch_name",
+        metavar="NAME",
+        help="The branch that the commit is on; by default what git or Jenkins says.",
     ),
     "shards": _setting("shards", "How many shards the tests are dealt to.", metavar="N"),
     "executor": _setting(

@@ -15,6 +15,7 @@ from pipeline.plan import PlanRequest, make_plan, plan_build
     "plan",
     "commit",
     "build",
+    "branch",
     "shards",
     "executor",
     "python",

@@ -24,6 +24,7 @@ from pipeline.report.terminal import print_summary
     "run",
     "commit",
     "build",
+    "branch",
     "shards",
     "executor",
     "python",

@@ -29,6 +29,7 @@ from pipeline.errors import ConfigurationError, EngineError
 from pipeline.image import build_request, ensure_image
 from pipeline.keys import BuildKeys, CommitKeys
 from pipeline.model import Checkout, ImageRef
+from pipeline.origin import JenkinsBuild, in_jenkins, jenkins_build
 from pipeline.ports import ContainerEngine, ObjectStore, WorkerLauncher
 from pipeline.settings import Settings
 
@@ -48,9 +49,25 @@ class Session:
 
     @cached_property
     def checkout(self) -> Checkout:
-        """The project's tree; ``--commit`` renames it."""
-        checkout = GitTree(os.environ).describe(self.project)
-        return replace(checkout, commit=self.call.commit) if self.call.commit else checkout
+        """The project's tree, under the name that Jenkins' variables give it; flags rename it."""
+        tree, build, call = GitTree(os.environ), self.jenkins_build, self.call
+        checkout = tree.describe(self.project)
+        if build and not call.commit:
+            state = tree.state(self.project, build.branch, build.target)
+            origin = in_jenkins(checkout, state, build)
+            checkout = origin.checkout
+            for note in origin.notes:
+                self.narrate(note)
+        elif build and build.branch:
+            checkout = replace(checkout, branch=build.branch)
+        return replace(
+            checkout, commit=call.commit or checkout.commit, branch=call.branch_name or checkout.branch
+        )
+
+    @cached_property
+    def jenkins_build(self) -> JenkinsBuild | None:
+        """What Jenkins says of the project, in a build of it."""
+        return jenkins_build(os.environ, self.project)
 
     @cached_property
     def store(self) -> ObjectStore:
@@ -69,6 +86,10 @@ class Session:
         if url == self.settings.store and "://" not in url:
             hide_from_git(self.project / url, self.project)
         return open_store(url, self.settings, self.project)
+
+    def open_to_read(self) -> ObjectStore:
+        """Return the store that the settings name, without leaving a trace in its folder if it is one."""
+        return open_store(self.settings.store, self.settings, self.project)
 
     def own_folder(self) -> Path:
         """Return ``.covfleet`` in the project, which hides itself from git."""
@@ -90,13 +111,23 @@ class Session:
         return CommitKeys(self.call.commit or self.checkout.commit)
 
     def new_build(self) -> BuildKeys:
-        """Return the keys of ``--build``, or of a build that begins now."""
-        stamp = f"{self.clock.now():%Y%m%dT%H%M%SZ}-{secrets.token_hex(2)}"
-        return self.commit_keys().build(self.call.build or stamp)
+        """Return the keys of ``--build``, or of a build that begins now, named after Jenkins' own if any.
+
+        One build of Jenkins may hold several, each with other settings: so the name is always a new one.
+        """
+        stamp = self._prefix or f"{self.clock.now():%Y%m%dT%H%M%SZ}-"
+        return self.commit_keys().build(self.call.build or f"{stamp}{secrets.token_hex(2)}")
 
     def newest_build(self) -> str | None:
-        """Return the commit's build that was planned last, ``None`` without any."""
-        return latest_build(self.store, self.commit_keys())
+        """Return the commit's build that was planned last, one of this build of Jenkins first."""
+        keys = self.commit_keys()
+        own = latest_build(self.store, keys, self._prefix) if self._prefix else None
+        return own or latest_build(self.store, keys)
+
+    @property
+    def _prefix(self) -> str:
+        """How the names of builds begin that belong to this build of Jenkins; empty outside of one."""
+        return f"{self.jenkins_build.build}." if self.jenkins_build else ""
 
     def known_build(self) -> BuildKeys:
         """Return the keys of ``--build``, or of the commit's newest build.

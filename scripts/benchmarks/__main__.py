@@ -13,9 +13,13 @@ from statistics import median
 
 from checks.suites import SUITES, prepare
 
+from benchmarks.combine import CORPORA, compare_with_stock, print_growth
 from benchmarks.contenders import Race, forget, in_one_command, with_covfleet, with_xdist
 from benchmarks.measure import Cost, middle
 from benchmarks.overhead import overhead
+from benchmarks.reports import CORPORA as DATA
+from benchmarks.reports import compare_reports
+from benchmarks.transfer import compare_transfers
 
 ROOT = Path(__file__).parents[2]
 CACHE = ROOT / ".cache" / "bench"
@@ -26,7 +30,7 @@ STAGES = ("tests", "combine", "report")
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="scripts/bench", description=__doc__)
-    commands = parser.add_subparsers(required=True, metavar="xdist|overhead")
+    commands = parser.add_subparsers(required=True, metavar="xdist|overhead|combine|growth|transfer|reports")
     xdist = commands.add_parser("xdist", help="two shards beside pytest -n 2 --cov")
     xdist.add_argument("--suite", action="append", choices=PARTS, help="one of them, or several")
     xdist.add_argument(
@@ -39,8 +43,42 @@ def main() -> None:
     for command in (xdist, own):
         command.add_argument("--rounds", type=int, default=3)
         command.add_argument("--python", default="python3", help="the interpreter that runs the suites")
+    _add_combine(commands)
+    _add_transfer(commands)
+    _add_reports(commands)
     arguments = parser.parse_args()
     arguments.command(arguments)
+
+
+def _add_reports(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    reports = commands.add_parser("reports", help="every format, beside coverage.py's five commands")
+    reports.add_argument("--data", action="append", choices=DATA, help="one of them, or several")
+    reports.add_argument("--rounds", type=int, default=3)
+    reports.add_argument("--python", default="python3", help="the interpreter that measures the suites")
+    reports.set_defaults(command=compare_reports)
+
+
+def _add_combine(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    combine = commands.add_parser("combine", help="beside coverage combine, on made corpora")
+    combine.add_argument("--corpus", action="append", choices=CORPORA, help="one of them, or several")
+    combine.set_defaults(command=compare_with_stock)
+    growth = commands.add_parser("growth", help="the same for more and more data files and contexts")
+    growth.add_argument("--sources", type=int, default=300)
+    growth.add_argument("--most-shards", type=int, default=6_000)
+    growth.add_argument("--most-contexts", type=int, default=100_000)
+    growth.set_defaults(command=print_growth)
+    for command in (combine, growth):
+        command.add_argument("--rounds", type=int, default=3)
+        command.add_argument("--corpora", type=Path, default=CACHE / "corpora", help="where they lie")
+
+
+def _add_transfer(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    transfer = commands.add_parser("transfer", help="beside aws s3 sync and s3cmd, with a SeaweedFS here")
+    transfer.add_argument("--files", type=int, default=600)
+    transfer.add_argument("--sources", type=int, default=1500)
+    transfer.add_argument("--rounds", type=int, default=3)
+    transfer.add_argument("--corpora", type=Path, default=CACHE / "corpora", help="where they lie")
+    transfer.set_defaults(command=compare_transfers)
 
 
 def compare_with_xdist(arguments: argparse.Namespace) -> None:

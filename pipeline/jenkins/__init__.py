@@ -1,0 +1,1 @@
+"""Jenkins: what it reads, rendered from templates, and the controller, driven from here."""
