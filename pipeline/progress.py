@@ -33,11 +33,21 @@ def make_display(console: Console) -> Display:
     return Bars(console) if console.is_terminal else Lines(console)
 
 
-def time_left_s(status: BuildStatus, elapsed_s: float) -> float | None:
-    """Return the expected rest in seconds, if enough is done to tell."""
-    if not status.done or not status.tests:
-        return None
-    return elapsed_s * (status.tests - status.done) / status.done
+class _Pace:
+    """How fast a build goes, from the first moment that was shown: it may have been at work for long."""
+
+    def __init__(self) -> None:
+        self._first: tuple[float, int] | None = None
+
+    def left(self, status: BuildStatus) -> str:
+        """Return how long the rest will take, in words; empty if not enough is done to tell."""
+        now = time.monotonic()
+        self._first = self._first or (now, status.done)
+        began, before = self._first
+        if status.done <= before:
+            return ""
+        left_s = (now - began) * (status.tests - status.done) / (status.done - before)
+        return f"about {duration(left_s)} left" if left_s else ""
 
 
 def duration(seconds: float) -> str:
@@ -51,11 +61,11 @@ def duration(seconds: float) -> str:
 
 
 class Bars:
-    """Live bars."""
+    """Live bars; ``rows`` draws them, alone or as a part of something larger."""
 
     def __init__(self, console: Console) -> None:
-        self._began = time.monotonic()
-        self._progress = Progress(
+        self._pace = _Pace()
+        self.rows = Progress(
             TextColumn("{task.description}"),
             BarColumn(bar_width=28, complete_style="cyan", finished_style="green"),
             MofNCompleteColumn(),
@@ -68,11 +78,11 @@ class Bars:
         self._tasks: dict[int, TaskID] = {}
 
     def __enter__(self) -> Self:
-        self._progress.start()
+        self.rows.start()
         return self
 
     def __exit__(self, *_exc: object) -> None:
-        self._progress.stop()
+        self.rows.stop()
 
     def show(self, status: BuildStatus) -> None:
         """Move the bars."""
@@ -80,15 +90,13 @@ class Bars:
             self._show(
                 shard.shard, f"shard {shard.shard}", _expected(shard), shard.done, shard.failed, _note(shard)
             )
-        left = time_left_s(status, time.monotonic() - self._began)
-        note = f"about {duration(left)} left" if left else ""
-        self._show(0, "[bold]all", status.tests, status.done, status.failed, note)
+        self._show(0, "[bold]all", status.tests, status.done, status.failed, self._pace.left(status))
 
     def _show(self, number: int, title: str, total: int, done: int, failed: int, note: str) -> None:
         failures = f"[red]{failed} failed" if failed else ""
         if number not in self._tasks:
-            self._tasks[number] = self._progress.add_task(title, total=total, failed=failures, note=note)
-        self._progress.update(self._tasks[number], total=total, completed=done, failed=failures, note=note)
+            self._tasks[number] = self.rows.add_task(title, total=total, failed=failures, note=note)
+        self.rows.update(self._tasks[number], total=total, completed=done, failed=failures, note=note)
 
 
 def _expected(shard: ShardStatus) -> int:
@@ -115,7 +123,9 @@ class Lines:
 
     def __init__(self, console: Console) -> None:
         self._console = console
-        self._began = self._last = time.monotonic()
+        self._last = time.monotonic()
+        self._pace = _Pace()
+        self._left = ""
         self._shown: BuildStatus | None = None
         self._printed: BuildStatus | None = None
 
@@ -129,14 +139,14 @@ class Lines:
     def show(self, status: BuildStatus) -> None:
         """Print a line if it is time for one."""
         self._shown = status
+        self._left = self._pace.left(status)
         if time.monotonic() - self._last >= _LINE_EVERY_S:
             self._print(status)
 
     def _print(self, status: BuildStatus) -> None:
         self._last = time.monotonic()
         self._printed = status
-        left = time_left_s(status, self._last - self._began)
-        rest = f", about {duration(left)} left" if left else ""
+        rest = f", {self._left}" if self._left else ""
         states = [shard.heartbeat.state for shard in status.shards if shard.heartbeat]
         working = states.count("running")
         self._console.print(
