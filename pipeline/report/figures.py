@@ -1,12 +1,15 @@
-"""The figures behind the reports, read from coverage.py's JSON report: counts, never rounded percentages."""
+"""The figures behind the reports, from coverage.py's own: counts, never rounded percentages."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
+
+from coverage.results import Numbers
 
 from pipeline.model import Totals
 
@@ -25,8 +28,29 @@ class FileFigures:
         return 1 - Fraction(self.missing, self.units) if self.units else Fraction(1)
 
 
+def figures_of(
+    files: Iterable[tuple[str, Numbers]], *, has_branches: bool
+) -> tuple[Totals, tuple[FileFigures, ...]]:
+    """Return the project's totals and every file's figures."""
+    files = tuple(files)
+    total = sum((numbers for _, numbers in files), start=Numbers())
+    return Totals(
+        files=len(files),
+        statements=total.n_statements,
+        covered_statements=total.n_executed,
+        branches=total.n_branches,
+        covered_branches=total.n_executed_branches,
+        measures_branches=has_branches,
+    ), tuple(
+        FileFigures(
+            path, numbers.n_statements + numbers.n_branches, numbers.n_missing + numbers.n_missing_branches
+        )
+        for path, numbers in files
+    )
+
+
 def read_figures(json_report: Path) -> tuple[Totals, tuple[FileFigures, ...]]:
-    """Return the project's totals and every file's figures from ``coverage.json``."""
+    """Return the same from ``coverage.json``."""
     report = json.loads(json_report.read_bytes())
     totals = report["totals"]
     return Totals(

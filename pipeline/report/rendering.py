@@ -1,7 +1,8 @@
-"""coverage.py's own reports: HTML, XML, JSON, LCOV and the text table, through its public API.
+"""coverage.py's own reports: HTML, XML, JSON, LCOV and the text table.
 
-This is the seam: an engine that makes all formats in one pass replaces ``render``, and nothing else. What it
-has to keep: the bytes of ``coverage html|xml|json|lcov|report`` on the same tree with ``relative_files``.
+In one pass over the sources (``engine``) for the versions of coverage.py that it was compared with, through
+the public API for any other. Both give the bytes of ``coverage html|xml|json|lcov|report`` on the same tree
+with ``relative_files``.
 """
 
 from __future__ import annotations
@@ -10,22 +11,20 @@ import contextlib
 import importlib
 import platform
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path, PurePosixPath
 
+import coverage
 from coverage import Coverage
-from coverage.exceptions import (
-    ConfigError,
-    CoverageException,
-    CoverageWarning,
-    NoDataError,
-    NotPython,
-    PluginError,
-)
+from coverage.exceptions import ConfigError, CoverageException, NoDataError, NotPython, PluginError
 
 from pipeline.errors import ConfigurationError, IncompleteDataError, PipelineError
-from pipeline.model import Verdict
+from pipeline.model import Totals, Verdict
+from pipeline.report import engine
+from pipeline.report.figures import FileFigures, figures_of, read_figures
+from pipeline.report.fragments import messages
 from pipeline.report.verdicts import banner_css, heading
 
 _STOCK_TITLE = "Coverage report"
@@ -42,10 +41,20 @@ class Rendering:
     contexts: bool
     title: str
     verdict: Verdict
+    processes: int | None = None  # how many to work in; by default as many as are worth it
 
 
-def render(job: Rendering) -> tuple[str, ...]:
-    """Write ``html/`` and ``coverage.xml|json|lcov|txt`` into ``job.into``; return the warnings on the way.
+@dataclass(frozen=True, slots=True)
+class Rendered:
+    """What the reports say in figures, and what coverage.py warned of on the way."""
+
+    totals: Totals
+    files: tuple[FileFigures, ...]
+    warnings: tuple[str, ...]
+
+
+def render(job: Rendering) -> Rendered:
+    """Write ``html/`` and ``coverage.xml|json|lcov|txt`` into ``job.into``.
 
     coverage.py takes relative paths, its configuration file's included, from the working directory, and
     offers no other way: so this function, and no other of covfleet, changes it, for the time it runs. Call
@@ -58,45 +67,65 @@ def render(job: Rendering) -> tuple[str, ...]:
     with contextlib.chdir(job.source_dir), warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         with _explained():
-            _check_paths(job)
-            _write_all(job)
-    # The other categories are the parser's remarks on the project's code: not for the reader of a report.
-    messages = (
-        str(one.message) for one in caught if issubclass(one.category, (CoverageWarning, UserWarning))
-    )
-    return tuple(dict.fromkeys(messages))
+            settings = _settings(job)
+            if coverage.__version__ in engine.VERSIONS:
+                written = engine.write_all(
+                    partial(_coverage, job, settings), job.into, processes=job.processes
+                )
+                totals, files = figures_of(written.files, has_branches=written.has_branches)
+                remarks = written.warnings
+            else:
+                _write_each(job, settings)
+                totals, files = read_figures(job.into / "coverage.json")
+                remarks = ()
+    return Rendered(totals, files, tuple(dict.fromkeys((*messages(caught), *remarks))))
 
 
-def _write_all(job: Rendering) -> None:
-    show_contexts = True if job.contexts else None  # None: as the project's configuration says
-    with _coverage(job) as cov:
+def _settings(job: Rendering) -> dict[str, str | bool | None]:
+    """Return what the reports are made with beside the project's own settings."""
+    with _coverage(job, {}) as cov:
+        _check_paths(job, cov.get_data().measured_files())
         title = _option(cov, "html:title")
-        cov.html_report(
-            directory=str(job.into / "html"),
-            title=heading(job.title if job.title and title == _STOCK_TITLE else title, job.verdict),
-            extra_css=_style_sheet(cov, job),
-            show_contexts=show_contexts,
-        )
-    with _coverage(job) as cov:
-        cov.xml_report(outfile=str(job.into / "coverage.xml"))
-    with _coverage(job) as cov:
-        cov.json_report(outfile=str(job.into / "coverage.json"), show_contexts=show_contexts)
-    with _coverage(job) as cov:
-        cov.lcov_report(outfile=str(job.into / "coverage.lcov"))
-    with _coverage(job) as cov, (job.into / "coverage.txt").open("w", encoding="utf-8") as file:
-        cov.report(file=file, output_format="text")
+        settings: dict[str, str | bool | None] = {
+            "html:directory": str(job.into / "html"),
+            "html:title": heading(job.title if job.title and title == _STOCK_TITLE else title, job.verdict),
+            "html:extra_css": _style_sheet(cov, job),
+            "xml:output": str(job.into / "coverage.xml"),
+            "json:output": str(job.into / "coverage.json"),
+            "lcov:output": str(job.into / "coverage.lcov"),
+            "report:format": "text",
+        }
+    # coverage.json has them only where the project's own settings ask: coverage.py repeats all contexts
+    # of a file in each of its functions and classes, which makes gigabytes of a small suite.
+    return settings | ({"html:show_contexts": True} if job.contexts else {})
+
+
+def _write_each(job: Rendering, settings: Mapping[str, str | bool | None]) -> None:
+    """Write one report after the other through coverage.py's public API, as its own commands do.
+
+    Reports leave traces in the object (contexts that were asked for, exclusions), so none sees another's.
+    """
+    with _coverage(job, settings) as cov:
+        cov.html_report()
+    with _coverage(job, settings) as cov:
+        cov.xml_report()
+    with _coverage(job, settings) as cov:
+        cov.json_report()
+    with _coverage(job, settings) as cov:
+        cov.lcov_report()
+    with _coverage(job, settings) as cov, (job.into / "coverage.txt").open("w", encoding="utf-8") as file:
+        cov.report(file=file)
 
 
 @contextlib.contextmanager
-def _coverage(job: Rendering) -> Iterator[Coverage]:
-    """Yield coverage.py with the project's configuration and the data loaded, one for each report.
-
-    Reports leave traces in it (contexts that were asked for, exclusions), so none sees another's.
-    """
+def _coverage(job: Rendering, settings: Mapping[str, str | bool | None]) -> Iterator[Coverage]:
+    """Yield coverage.py with the project's configuration, ``settings`` over it, and the data loaded."""
     cov = Coverage(data_file=str(job.data_file))
     cov.set_option("run:relative_files", value=True)
     cov.set_option("paths", {})  # the combiner has mapped them, and refuses what this would map in silence
     cov.set_option("run:debug", [])
+    for name, value in settings.items():
+        cov.set_option(name, value)
     plugins = cov.get_option("run:plugins")
     for name in plugins if isinstance(plugins, list) else ():
         _check_plugin(str(name))
@@ -117,12 +146,10 @@ def _check_plugin(name: str) -> None:
         ) from error
 
 
-def _check_paths(job: Rendering) -> None:
+def _check_paths(job: Rendering, measured: Iterable[str]) -> None:
     """Refuse data that names files outside the sources: a report would publish their content."""
-    with _coverage(job) as cov:
-        measured = sorted(cov.get_data().measured_files())
     root = job.source_dir.resolve()
-    for path in measured:
+    for path in sorted(measured):
         parts = PurePosixPath(path)
         inside = not parts.is_absolute() and ".." not in parts.parts
         if not inside or not (root / parts).resolve().is_relative_to(root):
@@ -143,7 +170,6 @@ def _style_sheet(cov: Coverage, job: Rendering) -> str | None:
         warnings.warn(
             f"[html] extra_css names {own!r}, which isn't among the project's sources", stacklevel=2
         )
-        cov.set_option("html:extra_css", None)
         own = ""
     if job.verdict == "complete":
         return own or None

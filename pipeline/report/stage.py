@@ -178,8 +178,9 @@ def _files(out: Path) -> Iterable[Path]:
 
 
 def _described(out: Path, path: Path) -> ReportFile:
-    data = path.read_bytes()
-    return ReportFile(path.relative_to(out).as_posix(), len(data), hashlib.sha256(data).hexdigest())
+    with path.open("rb") as file:  # coverage.json may be too large to be read at once
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    return ReportFile(path.relative_to(out).as_posix(), path.stat().st_size, digest)
 
 
 def _upload(store: ObjectStore, keys: BuildKeys, manifest: ReportManifest, out: Path, workers: int) -> None:

@@ -10,7 +10,6 @@ from pathlib import Path
 from pipeline.errors import ConfigurationError
 from pipeline.model import Ledger, TestOutcome, Totals, to_json
 from pipeline.report.badge import badge
-from pipeline.report.figures import read_figures
 from pipeline.report.junit import write_junit
 from pipeline.report.rendering import Rendering, render
 from pipeline.report.summary import summarise, to_markdown
@@ -68,7 +67,7 @@ def write_reports(request: ReportRequest) -> Totals:
 
 def _write(request: ReportRequest, folder: Path, scratch: Path) -> Totals:
     ledger = request.ledger
-    warnings = render(
+    rendered = render(
         Rendering(
             data_file=request.data_file.resolve(),
             source_dir=request.source_dir.resolve(),
@@ -79,10 +78,12 @@ def _write(request: ReportRequest, folder: Path, scratch: Path) -> Totals:
             verdict=ledger.verdict,
         )
     )
-    totals, files = read_figures(folder / "coverage.json")
+    totals = rendered.totals
     if ledger.verdict != "complete":
         mark(folder, ledger.verdict)
-    summary = summarise(ledger, totals, request.outcomes, files, (*request.notes, *warnings))
+    summary = summarise(
+        ledger, totals, request.outcomes, rendered.files, (*request.notes, *rendered.warnings)
+    )
     (folder / "summary.json").write_bytes(to_json(summary))
     (folder / "summary.md").write_text(to_markdown(summary), encoding="utf-8")
     (folder / "badge.svg").write_text(badge(totals, ledger.verdict), encoding="utf-8")

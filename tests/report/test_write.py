@@ -186,7 +186,7 @@ def test_reports_have_the_bytes_of_stock_coverage(tmp_path: Path, kind: str, con
         ("lcov", "coverage.lcov"),
     ]:
         option = f"--directory={stock / name}" if command == "html" else f"-o{stock / name}"
-        shown = ["--show-contexts"] if contexts and command in ("html", "json") else []
+        shown = ["--show-contexts"] if contexts and command == "html" else []
         coverage(
             command,
             option,
@@ -221,13 +221,16 @@ def files_of(folder: Path) -> dict[str, bytes]:
     }
 
 
-def test_contexts_name_the_test_of_a_line(tmp_path: Path) -> None:
-    measured = measure(tmp_path, contexts=True)
+@pytest.mark.parametrize("config", ["", "[json]\nshow_contexts = true\n"])
+def test_contexts_name_the_test_of_a_line(tmp_path: Path, config: str) -> None:
+    """In JSON only where the project asks for them: they make it gigabytes large."""
+    measured = measure(tmp_path, contexts=True, config=config)
     write_reports(request_for(measured, tmp_path / "out", contexts=True))
     page = next((tmp_path / "out/html").glob("*prices_py.html")).read_text()
     assert "test_net" in page
     report = json.loads((tmp_path / "out/coverage.json").read_text())
-    assert report["files"]["shop/prices.py"]["contexts"]["4"] == ["__main__.test_net"]
+    contexts = report["files"]["shop/prices.py"].get("contexts", {})
+    assert contexts.get("4", []) == (["__main__.test_net"] if config else [])
 
 
 def test_names_and_contexts_with_html_in_them_stay_text(tmp_path: Path) -> None:

@@ -1,0 +1,148 @@
+"""All reports of a data file: covfleet's one pass beside the five commands of coverage.py."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from checks.suites import SUITES, Project, prepare
+
+from benchmarks.measure import Cost, Place, middle, run
+
+ROOT = Path(__file__).parents[2]
+CACHE = ROOT / ".cache" / "bench" / "reports"
+
+# Without contexts in the JSON report: coverage.py repeats a file's contexts for every function of it, which
+# makes gigabytes of jinja2's.
+_BRANCHES_AND_CONTEXTS = "branch = true\nsource = src\n[html]\nshow_contexts = true\n"
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """A suite's coverage: how to measure it once, and what it is called in the table."""
+
+    title: str
+    configuration: str  # behind [run]
+    pytest: tuple[str, ...]
+
+
+CORPORA = {
+    "networkx": Corpus(
+        "networkx, statement",
+        "source = networkx\n",
+        ("networkx/classes", "networkx/utils", "networkx/readwrite", "--cov"),
+    ),
+    "jinja2": Corpus("jinja2, branch + contexts", _BRANCHES_AND_CONTEXTS, ("--cov", "--cov-context=test")),
+    "attrs": Corpus("attrs, branch + contexts", _BRANCHES_AND_CONTEXTS, ("--cov", "--cov-context=test")),
+}
+
+_ONE_PASS = """
+import sys
+from pathlib import Path
+from pipeline.report.rendering import Rendering, render
+data, sources, out, scratch = map(Path, sys.argv[1:])
+render(Rendering(data, sources, out, scratch, False, "", "complete"))
+"""
+_STAMPS = re.compile(rb'created at [^<]*|timestamp="\d+"|"timestamp": "[^"]*"|"globals":"\w*"')
+
+
+def compare_reports(arguments: argparse.Namespace) -> None:
+    """Make the reports in turns, and print medians and ratios; exit if they differ by a byte."""
+    print("| data | sources, MB of reports | | CPU s (ratio) | wall s (ratio) |")
+    print("| --- " * 5 + "|")
+    for name in arguments.data or CORPORA:
+        project = prepare(
+            SUITES[name], Path(shutil.which(arguments.python) or sys.executable), CACHE, quick=False
+        )
+        data = _measured(CORPORA[name], project)
+        ours, theirs = [], []
+        for _ in range(arguments.rounds):
+            theirs.append(_stock(project, data, CACHE / "stock"))
+            ours.append(_one_pass(project, data, CACHE / "covfleet"))
+            _check_equal(CACHE / "stock", CACHE / "covfleet")
+        for row in _rows(CORPORA[name].title, middle(ours), middle(theirs)):
+            print(row, flush=True)
+
+
+def _measured(corpus: Corpus, project: Project) -> Path:
+    """Return the suite's data file, measured the first time."""
+    data = CACHE / f"{project.root.parent.name}.coverage"
+    common = f"[run]\nrelative_files = true\n{corpus.configuration}"
+    (project.root / ".coveragerc").write_text(common)
+    if not data.exists():
+        pytest = [
+            project.python,
+            "-m",
+            "pytest",
+            "-q",
+            "-p",
+            "no:cacheprovider",
+            "--cov-report=",
+            *project.options,
+        ]
+        environment = {**os.environ, "COVERAGE_FILE": str(data.with_suffix(".part"))}
+        command = [*pytest, *corpus.pytest]
+        done = subprocess.run(command, check=False, cwd=project.root, env=environment, stdout=sys.stderr)
+        if done.returncode not in (0, 1):  # 1: some of its tests fail
+            sys.exit(f"pytest ended with {done.returncode}")
+        data.with_suffix(".part").rename(data)
+    return data
+
+
+def _place(folder: Path) -> Place:
+    return Place(folder, {**os.environ, "PYTHONHASHSEED": "0"}, CACHE / "log", frozenset({0}))
+
+
+def _stock(project: Project, data: Path, into: Path) -> Cost:
+    shutil.rmtree(into, ignore_errors=True)
+    into.mkdir()
+    coverage = (sys.executable, "-P", "-m", "coverage")
+    common = (f"--data-file={data}", "--fail-under=0")
+    place = _place(project.root)
+    files = [
+        run(place, (*coverage, kind, "-q", f"-o{into / f'coverage.{kind}'}", *common))
+        for kind in ("xml", "json", "lcov")
+    ]
+    html = run(place, (*coverage, "html", "-q", f"--directory={into / 'html'}", *common))
+    text = run(place, (*coverage, "report", "--format=text", *common))
+    place.log.rename(into / "coverage.txt")
+    return sum(files, html + text)
+
+
+def _one_pass(project: Project, data: Path, into: Path) -> Cost:
+    scratch = CACHE / "scratch"
+    for folder in (into, scratch):
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir()
+    return run(_place(CACHE), (sys.executable, "-P", "-c", _ONE_PASS, data, project.root, into, scratch))
+
+
+def _check_equal(expected: Path, made: Path) -> None:
+    wanted, found = _contents(expected), _contents(made)
+    different = sorted(name for name in wanted.keys() | found.keys() if wanted.get(name) != found.get(name))
+    if different:
+        sys.exit(
+            f"{len(different)} files differ, such as {expected / different[0]} and {made / different[0]}"
+        )
+
+
+def _contents(folder: Path) -> dict[str, bytes]:
+    files = (path for path in folder.rglob("*") if path.is_file())
+    return {path.relative_to(folder).as_posix(): _STAMPS.sub(b"", path.read_bytes()) for path in files}
+
+
+def _rows(title: str, ours: Cost, theirs: Cost) -> Iterator[str]:
+    made = [path for path in (CACHE / "covfleet").rglob("*") if path.is_file()]
+    pages = sum(path.name.startswith("z_") for path in made)
+    size = f"{pages}, {sum(path.stat().st_size for path in made) / 1e6:.0f}"
+    cpu, wall = theirs.cpu_s / ours.cpu_s, theirs.wall_s / ours.wall_s
+    figures = f"{ours.cpu_s:.1f} (**{cpu:.1f}x less**) | {ours.wall_s:.1f} (**{wall:.1f}x less**)"
+    yield f"| {title} | {size} | covfleet | {figures} |"
+    yield f"| | | `coverage html; xml; json; lcov; report` | {theirs.cpu_s:.1f} | {theirs.wall_s:.1f} |"
