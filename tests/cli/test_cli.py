@@ -17,6 +17,7 @@ from support.processes import covfleet, without_settings
 from pipeline import cli
 
 COMMANDS = ("run", "image", "plan", "shard", "combine", "report", "gate", "publish", "doctor")
+COMMANDS += ("builds", "recombine", "fetch")
 ENVIRON = without_settings()
 
 PROJECT = {
