@@ -1,7 +1,8 @@
 """Workers in containers: hardened, without credentials, driven over the attached standard streams.
 
-The image's interpreter runs covfleet's worker file, which is mounted read-only: nothing is installed into the
-image. The engine must run on this machine, as the worker file and the output folder are bind-mounted.
+The image's interpreter runs covfleet's worker file, which is mounted read-only with the core beside it:
+nothing is installed into the image. The engine must run on this machine, as these files and the output folder
+are bind-mounted.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import time
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from pipeline.adapters.docker_client import (
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from docker import APIClient
 
 WORKER_PATH = "/covfleet/worker.py"
+CORE = "monitor.py"  # lies beside the worker file, which loads it from there
 OUTPUT_PATH = "/covfleet/out"
 
 _SILENCE_S = 60  # of the engine, within one request
@@ -120,6 +122,9 @@ class DockerLauncher:
         from docker.types import LogConfig  # noqa: PLC0415 - the SDK is imported on first use
 
         doing = f"create the container {spec.name} of the image {self.image}"
+        files = {WORKER_PATH: self.plugin, OUTPUT_PATH: spec.output_dir}
+        if (core := self.plugin.with_name(CORE)).exists():
+            files[f"{PurePosixPath(WORKER_PATH).with_name(CORE)}"] = core
         with engine_errors(doing, hint="The engine must run on this machine: it mounts files from here."):
             created = client.create_container(
                 self.image,
@@ -134,7 +139,7 @@ class DockerLauncher:
                 use_config_proxy=False,  # a proxy's address may hold a password
                 host_config=client.create_host_config(
                     **limits(self.settings),
-                    mounts=_mounts({WORKER_PATH: self.plugin, OUTPUT_PATH: spec.output_dir}),
+                    mounts=_mounts(files),
                     log_config=LogConfig(type="none"),  # a flood of output must not fill the engine's disk
                 ),
             )
@@ -234,7 +239,7 @@ def _mounts(paths: Mapping[str, Path]) -> list[Any]:
     from docker.types import Mount  # noqa: PLC0415 - the SDK is imported on first use
 
     return [
-        Mount(target, str(source.resolve()), type="bind", read_only=target == WORKER_PATH)
+        Mount(target, str(source.resolve()), type="bind", read_only=target != OUTPUT_PATH)
         for target, source in paths.items()
     ]
 

@@ -1,9 +1,10 @@
 """The worker: runs inside the application's own interpreter, measures, and runs what it is told to.
 
-This one file is all that covfleet brings into the application's environment. It needs nothing but what the
-application has (Python 3.9 or newer, coverage.py 7.10.6 or newer, pytest 7 or newer) and imports nothing of
-covfleet. The agent starts ``python worker.py OUTPUT_FOLDER`` in the project's folder and then speaks lines
-of JSON with it: commands on standard input, events on standard output.
+This file, and ``monitor.py`` beside it where Python is 3.12 or newer, are all that covfleet brings into the
+application's environment. They need nothing but what the application has (Python 3.9 or newer, coverage.py
+7.10.6 or newer, pytest 7 or newer) and import nothing of covfleet. The agent starts ``python worker.py
+OUTPUT_FOLDER`` in the project's folder and then speaks lines of JSON with it: commands on standard input,
+events on standard output.
 
     agent                                   worker
     {"do": "start", coverage, pytest, ...}  {"event": "ready", environment, measurement}
@@ -37,10 +38,11 @@ from typing import Any, Callable, Iterable, Optional
 
 import coverage
 
+MONITOR = os.path.join(os.path.dirname(os.path.abspath(__file__)), "monitor.py")
 MAX_TEXT = 64 * 1024  # characters of a traceback or captured output; the rest is cut from its middle
 IDS_PER_EVENT = 2000
 FINISHED_CHILD = re.compile(r"^\.coverage\..*\.H\w{10}h$")  # the hash comes into the name at the very end
-CORES = {"CTracer": "ctrace", "PyTracer": "pytrace", "SysMonitor": "sysmon"}
+CORES = {"CTracer": "ctrace", "PyTracer": "pytrace", "SysMonitor": "sysmon", "Monitor": "monitor"}
 SERIOUS_FIRST = ("failed", "error", "xpassed", "xfailed", "skipped", "passed")
 
 
@@ -118,26 +120,62 @@ class Measurement:
         set_option("run:relative_files", True)
         set_option("run:sigterm", True)
         set_option("run:patch", sorted({*(option("run:patch") or ()), "subprocess"}))
-        set_option("run:omit", [*(option("run:omit") or ()), os.path.abspath(__file__)])
+        set_option("run:omit", [*(option("run:omit") or ()), os.path.abspath(__file__), MONITOR])
         if "multiprocessing" in (option("run:concurrency") or ()):
             # Its children read the settings' file again, which doesn't know where our data belongs.
             os.environ["COVERAGE_FILE"] = self.cov.config.data_file
-        if core != "auto":
-            set_option("run:core", core)
-        elif not option("run:core"):
-            set_option("run:core", self._fastest_core())
-        self.wanted_core = option("run:core")
+        self.wanted_core = self._chosen_core(core)
+        # Subprocesses don't switch contexts, and nothing of ours is in them.
+        set_option("run:core", "ctrace" if self.wanted_core == "monitor" else self.wanted_core)
+
+    def _chosen_core(self, core: str) -> str:
+        """Return what covfleet's settings say, or the project's own, or the fastest that is exact.
+
+        With contexts coverage.py's core on sys.monitoring would lose data in silence; ours doesn't.
+        """
+        wanted = core if core != "auto" else self.cov.get_option("run:core") or "auto"
+        if self.contexts and wanted == "sysmon":
+            wanted = "auto" if core == "auto" else "monitor"
+        if wanted == "monitor" and (refusal := self._use_monitor()):
+            raise SystemExit(f"covfleet's core on sys.monitoring can't measure here: {refusal}")
+        if wanted == "auto" and self.contexts:
+            return "ctrace" if self._use_monitor() else "monitor"
+        return self._fastest_core() if wanted == "auto" else str(wanted)
+
+    def _use_monitor(self) -> str:
+        """Give covfleet's own core to coverage.py, or return why that can't be."""
+        option = self.cov.get_option
+        refusals = (
+            (not self.contexts, "it is for test contexts"),
+            (option("run:branch"), "it doesn't measure branches"),
+            (option("run:plugins"), "it doesn't serve coverage.py's plugins"),
+            (option("run:dynamic_context"), "dynamic_context is set"),
+            (option("run:timid"), "timid is set"),
+            (sys.version_info < (3, 12), "it needs Python 3.12 or newer"),
+        )
+        for refused, reason in refusals:
+            if refused:
+                return reason
+        spec = importlib.util.spec_from_file_location("covfleet_monitor", MONITOR)
+        assert spec is not None and spec.loader is not None
+        monitor = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(monitor)
+        try:
+            monitor.take_over(self.cov)
+        except monitor.UnusableError as error:
+            self.notes.append(f"measured by the C tracer, which is slower: {error}")
+            return str(error)
+        return ""
 
     def _fastest_core(self) -> str:
-        """Return the fastest core that gives correct results for these settings.
+        """Return coverage.py's fastest core that gives correct results for these settings, without contexts.
 
-        sys.monitoring can't measure branches before 3.14, nor switch contexts, nor serve file tracers or
-        greenlets: coverage.py would warn and lose data, or fall back.
+        sys.monitoring can't measure branches before 3.14, nor serve file tracers or greenlets: coverage.py
+        would warn and lose data, or fall back.
         """
         option = self.cov.get_option
         needs_tracer = (
-            self.contexts
-            or option("run:dynamic_context")
+            option("run:dynamic_context")
             or option("run:plugins")
             or option("run:timid")
             or set(option("run:concurrency") or ()) - {"thread", "multiprocessing"}

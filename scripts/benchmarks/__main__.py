@@ -15,6 +15,7 @@ from checks.suites import SUITES, prepare
 
 from benchmarks.combine import CORPORA, compare_with_stock, print_growth
 from benchmarks.contenders import Race, forget, in_one_command, with_covfleet, with_xdist
+from benchmarks.contexts import compare_contexts
 from benchmarks.measure import Cost, middle
 from benchmarks.overhead import overhead
 from benchmarks.reports import CORPORA as DATA
@@ -30,7 +31,9 @@ STAGES = ("tests", "combine", "report")
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="scripts/bench", description=__doc__)
-    commands = parser.add_subparsers(required=True, metavar="xdist|overhead|combine|growth|transfer|reports")
+    commands = parser.add_subparsers(
+        required=True, metavar="xdist|overhead|combine|growth|transfer|reports|contexts"
+    )
     xdist = commands.add_parser("xdist", help="two shards beside pytest -n 2 --cov")
     xdist.add_argument("--suite", action="append", choices=PARTS, help="one of them, or several")
     xdist.add_argument(
@@ -46,6 +49,7 @@ def main() -> None:
     _add_combine(commands)
     _add_transfer(commands)
     _add_reports(commands)
+    _add_contexts(commands)
     arguments = parser.parse_args()
     arguments.command(arguments)
 
@@ -56,6 +60,14 @@ def _add_reports(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     reports.add_argument("--rounds", type=int, default=3)
     reports.add_argument("--python", default="python3", help="the interpreter that measures the suites")
     reports.set_defaults(command=compare_reports)
+
+
+def _add_contexts(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    contexts = commands.add_parser("contexts", help="both cores for statements with contexts, and none")
+    contexts.add_argument("--suite", action="append", choices=SUITES, help="one of them, or several")
+    contexts.add_argument("--rounds", type=int, default=3)
+    contexts.add_argument("--python", default="python3.13", help="the interpreter that runs the suites")
+    contexts.set_defaults(command=compare_contexts)
 
 
 def _add_combine(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

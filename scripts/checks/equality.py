@@ -18,6 +18,7 @@ from functools import cache, cached_property
 from pathlib import Path
 
 from checks.compare import Comparison, Dataset, Fact, OtherCompany, compare, named
+from checks.cores import CoreRow, compare_cores, cores_table, differences
 from checks.runs import MODES, Mode, Run, RunError, serial, sharded
 from checks.suites import SUITES, Project, prepare
 
@@ -175,6 +176,8 @@ def main(arguments: Sequence[str]) -> int:
     version = subprocess.check_output(
         [options.python, "-c", "import platform; print(platform.python_version())"], text=True
     ).strip()
+    if options.cores:
+        return _compare_cores(options, version)
     rows: list[Row] = []
     for name in options.suite:
         project = prepare(SUITES[name], options.python, CACHE / version, quick=options.quick)
@@ -190,6 +193,18 @@ def main(arguments: Sequence[str]) -> int:
     return 1 if different else 0
 
 
+def _compare_cores(options: argparse.Namespace, version: str) -> int:
+    """Compare covfleet's own core with the C tracer; return 0 if they agree."""
+    rows: list[CoreRow] = []
+    for name in options.suite:
+        project = prepare(SUITES[name], options.python, CACHE / version, quick=options.quick)
+        rows.append(compare_cores(project, CACHE / version / "cores" / name))
+        for difference in differences(rows[-1]):
+            _say(f"    {difference}")
+    print(f"Python {version}\n\n{cores_table(rows)}")
+    return 0 if all(row.is_equal for row in rows) else 1
+
+
 def _say(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
 
@@ -200,6 +215,9 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--mode", nargs="+", choices=MODES, default=list(MODES))
     parser.add_argument("--shards", nargs="+", type=int, default=[1, 2, 6], metavar="N")
     parser.add_argument("--python", type=Path, default=Path(sys.executable), help="runs the suites")
+    parser.add_argument(
+        "--cores", action="store_true", help="compare covfleet's own core with the C tracer instead"
+    )
     parser.add_argument("--quick", action="store_true", help="only a part of what takes minutes")
     return parser.parse_args(arguments)
 

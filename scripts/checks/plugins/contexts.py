@@ -1,0 +1,54 @@
+"""A pytest plugin: measures statements with contexts as covfleet's worker does, with a core of one's choice.
+
+CONTEXTS_CORE names the core ("none" measures nothing), CONTEXTS_WORKER the worker's file, CONTEXTS_FOLDER
+where data files go: each finished one is in its folder ``done``.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import resource
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+
+def _measurement(core: str) -> Any:
+    spec = importlib.util.spec_from_file_location("covfleet_worker", os.environ["CONTEXTS_WORKER"])
+    assert spec is not None and spec.loader is not None
+    worker = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(worker)
+    measurement = worker.Measurement(os.environ["CONTEXTS_FOLDER"], branch=False, contexts=True, core=core)
+    measurement.start()
+    return measurement
+
+
+_core = os.environ["CONTEXTS_CORE"]
+if _core != "none":
+    _measured = _measurement(_core)
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_setup(item: pytest.Item) -> None:
+        """Attribute what runs from now on to the test's setup."""
+        _measured.switch(f"{item.nodeid}|setup")
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_call(item: pytest.Item) -> None:
+        """Attribute what runs from now on to the test."""
+        _measured.switch(f"{item.nodeid}|run")
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_teardown(item: pytest.Item) -> None:
+        """Attribute what runs from now on to the test's teardown."""
+        _measured.switch(f"{item.nodeid}|teardown")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_unconfigure() -> None:
+    """Write the data, and how much memory the process took, in KiB."""
+    if _core != "none":
+        _measured.hand_over()
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    Path(os.environ["CONTEXTS_FOLDER"], "peak").write_text(f"{peak}\n")
