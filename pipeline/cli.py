@@ -42,7 +42,7 @@ A nested one has two underscores: COVFLEET_IMAGE__BASE is `base` in [tool.covfle
 
 \b
 Exit codes: 0 done · 1 an error of ours · 2 usage or configuration · 3 tests failed · 4 below a gate ·
-5 incomplete or corrupt data · 6 Docker or S3 could not do it · 130 interrupted
+5 incomplete or corrupt data · 6 Docker, S3 or Jenkins could not do it · 130 interrupted
 """
 
 
