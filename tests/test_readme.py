@@ -22,7 +22,10 @@ def test_the_generated_parts_are_up_to_date():
 
 
 def test_every_flag_and_command_it_shows_exists():
-    shown = re.findall(r"^covfleet (\w+)(.*?)(?:#|$)", README, re.MULTILINE)
+    shown = re.findall(r"^covfleet ((?:jenkins )?\w+)(.*?)(?:#|$)", README, re.MULTILINE)
+    shown += [
+        ("recombine", rest) for rest in re.findall(r"^scripts/combine(.*?)(?:#|$)", README, re.MULTILINE)
+    ]
     assert {command for command, _ in shown} >= {
         "run",
         "plan",
@@ -31,9 +34,13 @@ def test_every_flag_and_command_it_shows_exists():
         "report",
         "gate",
         "publish",
+        "builds",
+        "recombine",
+        "jenkins render",
+        "jenkins apply",
     }
     for command, rest in shown:
-        text = CliRunner().invoke(cli.app, [command, "--help"]).output
+        text = CliRunner().invoke(cli.app, [*command.split(), "--help"]).output
         for flag in re.findall(r"--[a-z-]+", rest):
             assert flag in text, (command, flag)
 
