@@ -5,12 +5,8 @@ Other interpreters than the running one are looked for on the PATH and beside it
 
 from __future__ import annotations
 
-import subprocess
-import sys
-from pathlib import Path
-
 import pytest
-from support.needs import missing
+from support.interpreters import environment, interpreter
 from support.runs import Build, lines_of, new_build, write_project
 
 OLDEST = ("coverage==7.10.6", "pytest==7.0.1")
@@ -27,20 +23,6 @@ FILES = {
     ),
     "test_bad.py": "def test_fails():\n    assert 1 == 2\n",
 }
-
-
-def interpreter(version: str) -> str | None:
-    """Return an interpreter of this minor version, ``None`` if the machine has none."""
-    if version == "running":
-        return sys.executable
-    beside = sorted(Path(sys.base_prefix).parent.glob(f"{version}.*/bin/python"))  # as pyenv keeps them
-    for candidate in [f"python{version}", *map(str, beside)]:
-        try:
-            subprocess.run([candidate, "-c", "import ensurepip"], check=True, capture_output=True)
-        except (OSError, subprocess.CalledProcessError):
-            continue
-        return candidate
-    return None
 
 
 ENVIRONMENTS = [
@@ -64,13 +46,7 @@ def environments(tmp_path_factory):
     def make(version: str, *packages: str) -> str:
         if (version, *packages) not in made:
             folder = tmp_path_factory.mktemp("environment")
-            subprocess.run([str(interpreter(version)), "-m", "venv", str(folder)], check=True)
-            python = str(folder / "bin" / "python")
-            install = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *packages]
-            ran = subprocess.run(install, capture_output=True, text=True, check=False)
-            if ran.returncode:
-                missing(" ".join(packages), f"pip can't install it: {ran.stderr[-300:]}")
-            made[version, *packages] = python
+            made[version, *packages] = str(environment(folder, version, *packages))
         return made[version, *packages]
 
     return make
