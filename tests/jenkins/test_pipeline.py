@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 from pathlib import Path
@@ -93,6 +94,27 @@ def test_what_is_below_the_gate_fails_the_build_and_is_published(project: SmallP
     assert "gate ended with exit code 4" in ended.log
     assert ended.stage("Publish") == "DONE"
     assert list(site.rglob("coverage.json"))
+
+
+@pytest.mark.docker
+def test_with_containers_the_image_is_built_first_and_every_stage_uses_it(
+    project: SmallProject, base_image: str
+) -> None:
+    needed = {
+        name: value for name, value in os.environ.items() if re.match("DOCKER_|PIP_|.*_proxy$", name, re.I)
+    }
+    project.job.machine.update(needed)
+    image = {"base": base_image, "repository": "covfleet-test-jenkins"}
+    if bundle := os.environ.get("PIP_CERT"):
+        image["ca_bundle"] = bundle
+    commit = project.write(covfleet={"executor": "docker", "lease_s": 10.0}, image=image)
+    ended = project.build()
+    assert ended.result == "SUCCESS", ended.log
+    stages = [stage["name"] for stage in ended.facts["stages"] if stage["status"] == "DONE"]
+    assert stages == ["Commit", "Image", "Tests", "Combine", "Report", "Gate"]
+    assert project.plan(commit).image == f"covfleet-test-jenkins:{commit}"
+    assert project.ledger(commit).verdict == "complete"
+    assert project.lines(commit) == ALL_LINES
 
 
 def test_a_lost_agent_s_shard_runs_again_on_another_and_nothing_is_missing(project: SmallProject) -> None:

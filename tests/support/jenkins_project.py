@@ -7,11 +7,11 @@ import textwrap
 from pathlib import Path
 
 from pipeline.adapters.local_store import LocalStore
-from pipeline.builds import latest_build
+from pipeline.builds import latest_build, read_plan
 from pipeline.configure import load_settings
 from pipeline.jenkins.render import jenkinsfile
 from pipeline.keys import CommitKeys
-from pipeline.model import Ledger, from_json
+from pipeline.model import Ledger, Plan, from_json
 from support.jenkinsfiles import Ended, Job, commit_all
 from support.runs import lines_of, write_project
 
@@ -68,6 +68,11 @@ class SmallProject:
         assert build is not None
         ledger = keys.build(build).ledger
         return from_json(Ledger, self.store.get(ledger).data, name=ledger)
+
+    def plan(self, commit: str) -> Plan:
+        build = latest_build(self.store, CommitKeys(commit))
+        assert build is not None
+        return read_plan(self.store, CommitKeys(commit).build(build))
 
     def lines(self, commit: str) -> dict[str, list[int]]:
         path = self.folder / "combined"
