@@ -16,6 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support import stock_bytes
 from support.measured import Measured, measure
+from support.needs import missing
 from support.processes import pids_with, wait_for, without_settings
 
 from pipeline.errors import IncompleteDataError, PipelineError
@@ -50,7 +51,7 @@ def installed(version: str) -> Path:
             [*pip, "--target", folder, f"coverage=={version}"], timeout=120, check=False, capture_output=True
         )
         if done.returncode:
-            pytest.skip(f"pip can't install coverage {version}")
+            missing(f"coverage {version}", f"pip can't install it: {done.stderr[-300:]!r}")
     return folder
 
 

@@ -14,6 +14,7 @@ import pytest
 from checks.cores import Pair, compare_cores, measured, pairs_of
 from checks.suites import Project
 from support.interpreters import environment, interpreter
+from support.needs import missing
 from support.runs import Build, new_build, write_project
 
 from pipeline.adapters.launchers import WORKER
@@ -76,7 +77,7 @@ def test_all_cases_are_seen_as_by_the_c_tracer(python, tmp_path):
 
 def test_the_oldest_coverage_serves_as_well(tmp_path, tmp_path_factory):
     if not PYTHONS:
-        pytest.skip("no interpreter with sys.monitoring")
+        missing("Python 3.12 or newer", "install one beside the running interpreter, or on the PATH")
     folder = tmp_path_factory.mktemp("oldest")
     assert_equal_on_all_cases(tmp_path, environment(folder, PYTHONS[0], *OLDEST))
 
