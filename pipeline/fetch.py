@@ -15,11 +15,11 @@ from pathlib import Path
 from pipeline.builds import read_plan
 from pipeline.combine.gather import (
     SIDE_FILES,
+    Results,
     Transfers,
     data_objects,
     packed_objects,
     promised,
-    read_results,
 )
 from pipeline.combine.gather import fetch as fetch_and_check
 from pipeline.combine.ledger import accepted
@@ -61,7 +61,7 @@ def fetch_build(
         StoreError: the store failed.
     """
     plan = read_plan(store, keys)
-    found, damaged = read_results(store, keys, workers)
+    found, damaged = Results(store, keys, workers).read()
     results = tuple(accepted(plan, found))
     objects = data_objects(store, keys.of_commit) | packed_objects(store, keys.of_commit)
     folder.mkdir(parents=True, exist_ok=True)

@@ -6,10 +6,11 @@ import threading
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
-from pipeline.combine.build import combine_build
 from pipeline.errors import TestsFailedError
+from pipeline.follow import combining_ahead, patiently
 from pipeline.gate import gate_build
 from pipeline.image import ensure_image
 from pipeline.keys import BuildKeys
@@ -21,6 +22,7 @@ from pipeline.progress import Display
 from pipeline.publish import publish_build
 from pipeline.report.stage import report_build
 from pipeline.settings import Settings
+from pipeline.status import StatusReader
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +63,7 @@ class Result:
 
 
 def run(job: Run, tools: Tools) -> Result:
-    """Go the data's way: image, plan, shards, combine, report, publish.
+    """Go the data's way: image, plan, shards and beside them combine, report, publish.
 
     Raises:
         PipelineError: of the stage that failed; nothing that was finished is lost, and the same build can be
@@ -80,8 +82,10 @@ def run(job: Run, tools: Tools) -> Result:
         )
         tools.narrate(f"{len(plan.tests)} tests in {len(plan.batches)} batches for {plan.shards} shards")
         shards.start(plan.shards)  # a build that is continued may have more
-        shards.watch(store, keys, plan, tools.display)
-    combine_build(store, keys, workdir, allow_partial=job.allow_partial, workers=workers)
+        with combining_ahead(store, keys, workdir, workdir / "ahead", workers=workers) as combination:
+            merge = partial(patiently, combination.advance, tools.narrate)
+            shards.watch(StatusReader(store, keys, plan), tools.display, meanwhile=merge)
+            combination.finish(allow_partial=job.allow_partial)
     totals, ledger = report_build(store, keys, workdir, reports, workers=workers)
     site = ""
     if settings.publish.site:

@@ -8,11 +8,9 @@ from contextlib import AbstractContextManager
 from typing import Protocol
 
 from pipeline.errors import ServiceError
-from pipeline.keys import BuildKeys
-from pipeline.model import Plan
-from pipeline.ports import Clock, Narrate, ObjectStore
+from pipeline.ports import Clock, Narrate
 from pipeline.progress import Display
-from pipeline.status import read_status
+from pipeline.status import StatusReader
 
 _LOOK_EVERY_S = 0.25
 _GRACE_S = 20.0
@@ -72,8 +70,13 @@ class LocalShards:
         if stop.is_set():
             raise KeyboardInterrupt
 
-    def watch(self, store: ObjectStore, keys: BuildKeys, plan: Plan, display: Display) -> None:
+    def watch(self, reader: StatusReader, display: Display, meanwhile: Callable[[], None]) -> None:
         """Show the build until all shards have ended, whatever they achieved: the ledger judges that.
+
+        Args:
+            reader: tells how far the build is.
+            display: shows it.
+            meanwhile: called at each look; it may take its time.
 
         Raises:
             KeyboardInterrupt: a signal came.
@@ -81,9 +84,10 @@ class LocalShards:
         """
         with self._stopping() as stop, display:
             while not stop.is_set() and any(shard.poll() is None for shard in self._shards):
-                display.show(read_status(store, keys, plan))
+                display.show(reader.read())
+                meanwhile()
                 self._clock.sleep(_LOOK_EVERY_S)
-            status = read_status(store, keys, plan)
+            status = reader.read()
             display.show(status)
         if stop.is_set():
             raise KeyboardInterrupt

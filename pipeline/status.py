@@ -8,11 +8,11 @@ from datetime import datetime
 from pipeline.builds import builds, read_plan
 from pipeline.errors import IncompleteDataError, ObjectNotFoundError
 from pipeline.keys import BuildKeys, CommitKeys
-from pipeline.model import Heartbeat, Ledger, Plan, Verdict, from_json
+from pipeline.model import Heartbeat, Ledger, Plan, ShardState, Verdict, from_json
 from pipeline.parallel import for_each
 from pipeline.ports import ObjectStore
 
-_ENDED = frozenset({"finished", "stopped", "failed"})
+ENDED: frozenset[ShardState] = frozenset({"finished", "stopped", "failed"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,15 +59,42 @@ class BuildStatus:
         return self.batches_done >= self.batches
 
 
+class StatusReader:
+    """Reads again and again how far a build is; what hasn't changed meanwhile it doesn't read again."""
+
+    def __init__(self, store: ObjectStore, keys: BuildKeys, plan: Plan) -> None:
+        self._store = store
+        self._keys = keys
+        self._plan = plan
+        sizes = {batch.id: len(batch.tests) for batch in plan.batches}
+        self._dealt = {k: sum(sizes[batch] for batch in deal) for k, deal in enumerate(plan.deals, 1)}
+        self._beats: dict[tuple[str, str], Heartbeat | None] = {}  # by key and etag
+
+    def read(self) -> BuildStatus:
+        """Return how far the build is now.
+
+        Raises:
+            StoreError: the store failed.
+        """
+        done = _batches_done(self._store, self._keys, self._plan)
+        beats = self._heartbeats()
+        shards = tuple(
+            ShardStatus(k, self._dealt.get(k, 0), beats.get(k)) for k in sorted(self._dealt.keys() | beats)
+        )
+        return BuildStatus(len(self._plan.tests), len(self._plan.batches), done, shards)
+
+    def _heartbeats(self) -> dict[int, Heartbeat]:
+        there = [(info.key, info.etag) for info in self._store.list(self._keys.shards)]
+        self._beats = {
+            name: self._beats[name] if name in self._beats else _heartbeat(self._store, name[0])
+            for name in there
+        }
+        return {beat.shard: beat for beat in self._beats.values() if beat}
+
+
 def read_status(store: ObjectStore, keys: BuildKeys, plan: Plan) -> BuildStatus:
     """Return how far the build is now."""
-    done = _batches_done(store, keys, plan)
-    sizes = {batch.id: len(batch.tests) for batch in plan.batches}
-    shards = tuple(
-        ShardStatus(k, sum(sizes[batch] for batch in deal), _heartbeat(store, keys.shard(k)))
-        for k, deal in enumerate(plan.deals, 1)
-    )
-    return BuildStatus(len(plan.tests), len(plan.batches), done, shards)
+    return StatusReader(store, keys, plan).read()
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +145,7 @@ def _summary(store: ObjectStore, keys: BuildKeys) -> BuildSummary:
         branch=plan.branch,
         batches=len(plan.batches),
         batches_done=_batches_done(store, keys, plan),
-        open_shards=tuple(sorted(beat.shard for beat in beats if beat and beat.state not in _ENDED)),
+        open_shards=tuple(sorted(beat.shard for beat in beats if beat and beat.state not in ENDED)),
         verdict=verdict,
         damage=damage,
     )

@@ -48,6 +48,7 @@ ALLOWED: dict[str, set[str]] = {
     "recombine": SEAMS | HELPERS | {"combine", "report", "publish"},
     "configure": {"errors", "settings"},
     "progress": {"status"},
+    "follow": SEAMS | HELPERS | {"combine", "progress"},
     "local_shards": SEAMS | HELPERS | {"progress"},
     "jenkins": SEAMS | HELPERS | {"progress"},
     "origin": {"errors", "model"},

@@ -6,9 +6,10 @@ published, so that a failed run leaves an earlier result alone, and a second run
 
 from __future__ import annotations
 
+import sqlite3
 import tempfile
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
@@ -16,26 +17,31 @@ from pathlib import Path
 from pipeline.builds import builds, read_plan
 from pipeline.combine.contents import CheckedData
 from pipeline.combine.gather import (
+    Results,
+    Sound,
     Transfers,
     data_objects,
     fetch,
     packed_objects,
     promised,
-    read_results,
 )
+from pipeline.combine.growing import Growing
 from pipeline.combine.ledger import Evidence, accepted, judge, outcomes_of
 from pipeline.combine.merge import merge
-from pipeline.combine.paths import CoverageSettings, read_settings, resolve
-from pipeline.combine.verify import data_file
+from pipeline.combine.paths import CoverageSettings, Resolution, read_settings, resolve
+from pipeline.combine.same import same_data
+from pipeline.combine.union import UnfitError
+from pipeline.combine.verify import LocalData, data_file
 from pipeline.data_files import stored_name
 from pipeline.errors import IncompleteDataError, ObjectNotFoundError
 from pipeline.history import update_timings
 from pipeline.keys import BuildKeys
-from pipeline.model import Ledger, Plan, Problem, TestOutcome, to_json
-from pipeline.ports import ObjectStore, Progress
+from pipeline.model import BatchResult, Ledger, Plan, Problem, TestOutcome, from_json, to_json
+from pipeline.ports import ObjectInfo, ObjectStore, Progress
 from pipeline.sources import unpack
 
 _PROBLEMS_SHOWN = 10
+_AT_ONCE = 32  # data files on this disk at a time while merging in advance
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +64,7 @@ def combine_build(
     workers: int,
     progress: Progress | None = None,
 ) -> Combined:
-    """Combine all data of a build, or say what is wrong with it.
+    """Combine all data of a build at once, or say what is wrong with it.
 
     Uploads the ledger, the combined data as the build's and the commit's, and the new timings.
 
@@ -75,32 +81,185 @@ def combine_build(
         IncompleteDataError: the verdict forbids a result; the ledger is in the store.
         StoreError: the store failed.
     """
-    workdir.mkdir(parents=True, exist_ok=True)
-    plan = read_plan(store, keys)
-    source_dir = Path(tempfile.mkdtemp(dir=workdir, prefix="sources-"))
-    source_problems = _fetch_sources(store, keys, plan, source_dir)
-    settings = CoverageSettings() if source_problems else read_settings(source_dir)
-    evidence = _evidence(store, plan, workdir, Transfers(workers, progress))
-    evidence = replace(evidence, problems=source_problems + evidence.problems, settings=settings)
-    resolution = resolve(
-        chain.from_iterable(data.files for data in evidence.checked),
-        known=[source.path for source in plan.sources],
-        roots={result.root for result in accepted(plan, evidence.results)},
-        rules=settings.rules,
-    )
-    ledger = judge(evidence, resolution)
-    if not publishable(ledger, allow_partial=allow_partial):
+    combination = Combination(store, keys, workdir, Transfers(workers, progress))
+    return combination.finish(allow_partial=allow_partial)
+
+
+class Combination:
+    """The combining of one build: at once, or in advance, while its shards deliver.
+
+    Args:
+        store: where the build lies.
+        keys: the build's.
+        workdir: a folder for the result and for what is downloaded, which stays there.
+        transfers: how to download.
+        growing: what was merged in advance, and where to merge more.
+
+    Raises:
+        ConfigurationError: there is no such build, or the project's coverage settings are unreadable.
+        StoreError: the store failed.
+    """
+
+    def __init__(
+        self,
+        store: ObjectStore,
+        keys: BuildKeys,
+        workdir: Path,
+        transfers: Transfers,
+        growing: Growing | None = None,
+    ) -> None:
+        workdir.mkdir(parents=True, exist_ok=True)
+        self._store = store
+        self._keys = keys
+        self._workdir = workdir
+        self._transfers = transfers
+        self._growing = growing
+        self._refused: set[str] = set()  # data files that are damaged, by SHA-256: finish says how
+        self._plan = read_plan(store, keys)
+        self._known = [source.path for source in self._plan.sources]
+        self._results = Results(store, keys, transfers.workers)
+        self._source_dir = Path(tempfile.mkdtemp(dir=workdir, prefix="sources-"))
+        self._source_problems = _fetch_sources(store, keys, self._plan, self._source_dir)
+        self._settings = CoverageSettings() if self._source_problems else read_settings(self._source_dir)
+
+    def advance(self) -> None:
+        """Merge what has come since the last time; the less is left to ``finish``.
+
+        Raises:
+            StoreError: the store failed. What was merged until then counts.
+        """
+        if self._growing is None or self._source_problems:
+            return
+        results, _ = self._results.read()
+        results = tuple(accepted(self._plan, results))
+        named = {file.sha256 for result in results for file in result.data_files}
+        if named <= self._growing.merged.keys() | self._refused:
+            return
+        with tempfile.TemporaryDirectory(dir=self._workdir, prefix="data-") as folder:
+            wanted, _ = promised(results, self._objects(), Path(folder))
+            new = [data for data in wanted if _hash(data) not in self._growing.merged.keys() | self._refused]
+            while new and self._growing:
+                some, new = new[:_AT_ONCE], new[_AT_ONCE:]
+                self._grow(some, fetch(self._store, self._keys.of_commit, some, self._transfers), results)
+                for data in some:
+                    data.path.unlink(missing_ok=True)
+
+    def finish(self, *, allow_partial: bool) -> Combined:
+        """Combine what there is now, or say what is wrong with it.
+
+        Uploads the ledger, the combined data as the build's and the commit's, and the new timings.
+
+        Args:
+            allow_partial: go on with the verdict *partial*; never with *conflicting*.
+
+        Raises:
+            IncompleteDataError: the verdict forbids a result; the ledger is in the store.
+            StoreError: the store failed.
+        """
+        store, keys, plan = self._store, self._keys, self._plan
+        evidence, wanted = self._evidence()
+        paths = chain.from_iterable(data.files for data in evidence.checked)
+        resolution = self._resolved(paths, evidence.results)
+        ledger = judge(evidence, resolution)
+        if not publishable(ledger, allow_partial=allow_partial):
+            store.put(keys.ledger, to_json(ledger), content_type="application/json")
+            raise refusal(ledger, f"build {plan.build} of commit {plan.commit}")
+        out = self._workdir / ".coverage"
+        self._merge(evidence, wanted, resolution, out)
+        self._keep_earlier(out)
+        outcomes = outcomes_of(plan, evidence.results)
+        notes = update_timings(store, plan.branch, f"{plan.commit}/{plan.build}", outcomes)
+        ledger = replace(ledger, combined=data_file(out, ".coverage"), notes=ledger.notes + notes)
+        for key in (keys.combined, keys.of_commit.combined):
+            store.upload(out, key, content_type="application/vnd.sqlite3")
         store.put(keys.ledger, to_json(ledger), content_type="application/json")
-        raise refusal(ledger, f"build {plan.build} of commit {plan.commit}")
-    out = workdir / ".coverage"
-    merge([data.path for data in evidence.checked], out, own=resolution.own)
-    outcomes = outcomes_of(plan, evidence.results)
-    notes = update_timings(store, plan.branch, f"{plan.commit}/{plan.build}", outcomes)
-    ledger = replace(ledger, combined=data_file(out, ".coverage"), notes=ledger.notes + notes)
-    for key in (keys.combined, keys.of_commit.combined):
-        store.upload(out, key, content_type="application/vnd.sqlite3")
-    store.put(keys.ledger, to_json(ledger), content_type="application/json")
-    return Combined(ledger, out, source_dir, plan, outcomes)
+        return Combined(ledger, out, self._source_dir, plan, outcomes)
+
+    def _objects(self) -> dict[str, ObjectInfo]:
+        commit = self._keys.of_commit
+        return data_objects(self._store, commit) | packed_objects(self._store, commit)
+
+    def _evidence(self) -> tuple[Evidence, Mapping[str, LocalData]]:
+        """Return what the store holds of the build, and the data files that it was to hold, by name."""
+        results, damaged = self._results.read()
+        objects = self._objects()
+        folder = Path(tempfile.mkdtemp(dir=self._workdir, prefix="data-"))
+        wanted, unfit = promised(accepted(self._plan, results), objects, folder)
+        ahead = dict(self._growing.merged) if self._growing else {}
+        merged = [replace(ahead[_hash(data)], name=data.name) for data in wanted if _hash(data) in ahead]
+        rest = [data for data in wanted if _hash(data) not in ahead]
+        sound = fetch(self._store, self._keys.of_commit, rest, self._transfers)
+        self._grow(rest, sound, results)
+        named = {stored_name(file) for result in results for file in result.data_files}
+        alone = builds(self._store, self._keys.of_commit) == (self._plan.build,)
+        evidence = Evidence(
+            plan=self._plan,
+            results=results,
+            checked=tuple(sorted([*merged, *sound.checked], key=_by_name)),
+            problems=(*self._source_problems, *damaged, *unfit, *sound.problems),
+            strays=tuple(sorted(objects.keys() - named)) if alone else (),  # else they may be another build's
+            settings=self._settings,
+        )
+        return evidence, {data.name: data for data in wanted}
+
+    def _resolved(self, paths: Iterable[str], results: Iterable[BatchResult]) -> Resolution:
+        roots = {result.root for result in accepted(self._plan, results)}
+        return resolve(paths, known=self._known, roots=roots, rules=self._settings.rules)
+
+    def _grow(self, files: Sequence[LocalData], sound: Sound, results: Iterable[BatchResult]) -> None:
+        """Merge what is sound of these files in advance, and note what isn't."""
+        if self._growing is None:
+            return
+        hashes = {data.name: _hash(data) for data in files}
+        self._refused |= {hashes[problem.subject] for problem in sound.problems}
+        paths = frozenset(chain.from_iterable(data.files for data in sound.checked))
+        new = paths - self._growing.places.keys()
+        own = self._resolved(new, results).own
+        try:
+            self._growing.grow(
+                {hashes[data.name]: data for data in sound.checked}, {path: own.get(path) for path in new}
+            )
+        except (UnfitError, sqlite3.Error):  # what is wrong, and with what, is told when all is judged
+            self._growing.discard()
+            self._growing = None
+
+    def _merge(
+        self, evidence: Evidence, wanted: Mapping[str, LocalData], resolution: Resolution, out: Path
+    ) -> None:
+        """Write the union of the sound data files: what was merged in advance, if it stands."""
+        files = [wanted[data.name] for data in evidence.checked]
+        if self._growing and self._growing.is_of({_hash(data) for data in files}, resolution.own):
+            self._growing.finish(out)
+            return
+        gone = [data for data in files if not data.path.exists()]
+        again = fetch(self._store, self._keys.of_commit, gone, self._transfers)
+        if again.problems:
+            problem = again.problems[0]
+            raise IncompleteDataError(
+                f"{problem.subject} was sound before, and isn't now: {problem.detail}",
+                hint="It was damaged on its way, or replaced in the store: combine again.",
+            )
+        merge([data.path for data in files], out, own=resolution.own)
+        if self._growing:
+            self._growing.discard()
+
+    def _keep_earlier(self, out: Path) -> None:
+        """Put the build's earlier combined data in place of ``out`` if it says the same, row by row.
+
+        Merging in another order gives other ids to the same rows. Reports name the bytes that they rest on.
+        """
+        try:
+            before = from_json(
+                Ledger, self._store.get(self._keys.ledger).data, name=self._keys.ledger
+            ).combined
+            if before is None or before.sha256 == data_file(out, ".coverage").sha256:
+                return
+            earlier = out.with_name("earlier")
+            self._store.download(self._keys.combined, earlier)
+        except (ObjectNotFoundError, IncompleteDataError):  # there is none that could be kept
+            return
+        if data_file(earlier, ".coverage") == before and same_data(earlier, out):
+            earlier.replace(out)
 
 
 def publishable(ledger: Ledger, *, allow_partial: bool) -> bool:
@@ -144,22 +303,9 @@ def _fetch_sources(store: ObjectStore, keys: BuildKeys, plan: Plan, folder: Path
     return ()
 
 
-def _evidence(store: ObjectStore, plan: Plan, workdir: Path, transfers: Transfers) -> Evidence:
-    keys = BuildKeys(plan.commit, plan.build)
-    results, damaged = read_results(store, keys, transfers.workers)
-    objects = data_objects(store, keys.of_commit) | packed_objects(store, keys.of_commit)
-    folder = Path(tempfile.mkdtemp(dir=workdir, prefix="data-"))
-    wanted, unfit = promised(accepted(plan, results), objects, folder)
-    sound = fetch(store, keys.of_commit, wanted, transfers)
-    named = {stored_name(file) for result in results for file in result.data_files}
-    alone = builds(store, keys.of_commit) == (plan.build,)
-    return Evidence(
-        plan=plan,
-        results=results,
-        checked=tuple(sorted(sound.checked, key=_by_name)),
-        problems=(*damaged, *unfit, *sound.problems),
-        strays=tuple(sorted(objects.keys() - named)) if alone else (),  # else they may be another build's
-    )
+def _hash(data: LocalData) -> str:
+    assert data.expected  # a result named it
+    return data.expected.sha256
 
 
 def _by_name(data: CheckedData) -> str:

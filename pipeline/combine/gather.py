@@ -17,6 +17,7 @@ from pipeline.data_files import LARGEST_BYTES, UnpackingError, receive, stored_n
 from pipeline.errors import IncompleteDataError
 from pipeline.keys import BuildKeys, CommitKeys, is_data_file_name
 from pipeline.model import BatchResult, DataFile, Problem, from_json
+from pipeline.parallel import for_each
 from pipeline.ports import ObjectInfo, ObjectStore, Progress
 
 SIDE_FILES = ("-journal", "-wal", "-shm")  # what SQLite leaves beside a file that is being written
@@ -38,27 +39,35 @@ class Sound:
     problems: tuple[Problem, ...]
 
 
-def read_results(
-    store: ObjectStore, keys: BuildKeys, workers: int
-) -> tuple[tuple[BatchResult, ...], tuple[Problem, ...]]:
-    """Return all readable results of a build, sorted by key, and the problems with the others."""
+class Results:
+    """The results of a build, which are read once each: they never change."""
 
-    def read(key: str) -> BatchResult | Problem:
+    def __init__(self, store: ObjectStore, keys: BuildKeys, workers: int) -> None:
+        self._store = store
+        self._keys = keys
+        self._workers = workers
+        self._read: dict[tuple[str, str], BatchResult | Problem] = {}  # by key and etag
+
+    def read(self) -> tuple[tuple[BatchResult, ...], tuple[Problem, ...]]:
+        """Return all readable results, sorted by key, and the problems with the others."""
+        there = sorted((info.key, info.etag) for info in self._store.list(self._keys.results))
+        new = [name for name in there if name not in self._read]
+        found = for_each(lambda name: self._result(name[0]), new, workers=self._workers)
+        self._read |= zip(new, found, strict=True)
+        results = [self._read[name] for name in there]
+        return (
+            tuple(result for result in results if isinstance(result, BatchResult)),
+            tuple(result for result in results if isinstance(result, Problem)),
+        )
+
+    def _result(self, key: str) -> BatchResult | Problem:
         try:
-            result = from_json(BatchResult, store.get(key).data, name=key)
+            result = from_json(BatchResult, self._store.get(key).data, name=key)
         except IncompleteDataError as error:
             return Problem("corrupt", key, str(error))
-        if key != f"{keys.results}{result.batch}.json":
+        if key != f"{self._keys.results}{result.batch}.json":
             return Problem("conflict", key, f"is the result of batch {result.batch}")
         return result
-
-    found = sorted(info.key for info in store.list(keys.results))
-    with ThreadPoolExecutor(workers) as pool:
-        results = tuple(pool.map(read, found))
-    return (
-        tuple(result for result in results if isinstance(result, BatchResult)),
-        tuple(result for result in results if isinstance(result, Problem)),
-    )
 
 
 def data_objects(store: ObjectStore, keys: CommitKeys) -> dict[str, ObjectInfo]:

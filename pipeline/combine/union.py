@@ -10,6 +10,7 @@ The tables are those of https://coverage.readthedocs.io/en/latest/dbschema.html,
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -21,10 +22,7 @@ from pipeline.combine.stock import opened
 
 _MOST_UNITED = 200_000  # bitmaps in memory: about 60 MB
 _AT_ONCE = 8  # data files in one transaction; SQLite attaches ten databases at most
-# No journal: whoever fails starts again from nothing.
 _SETUP = """
-    pragma main.journal_mode = off;
-    pragma main.synchronous = off;
     pragma main.cache_size = -65536;
     create temp table files (id integer primary key, new integer);
     create temp table contexts (id integer primary key, new integer);
@@ -70,19 +68,27 @@ class Union:
         UnfitError: coverage.py's own data files are of a schema that isn't known here.
     """
 
+    # Without a journal: whoever fails starts again from nothing.
+    _DURABILITY = "pragma main.journal_mode = off; pragma main.synchronous = off"
+
     def __init__(self, out: Path) -> None:
-        with opened(out) as data:
-            data.add_lines({})
+        create(out)
+        self._open(out)
+
+    def _open(self, out: Path) -> None:
         self._connection = sqlite3.connect(out.resolve().as_uri(), uri=True, isolation_level=None)
         self._connection.create_function("united", 2, _united, deterministic=True)
+        self._connection.executescript(self._DURABILITY)
         self._connection.executescript(_SETUP)
-        self._check_version("main")
-        self._connection.execute("delete from meta where key = 'has_arcs'")  # it comes with the first input
-        self._branch: bool | None = None
-        self._files: dict[str, int] = {}
-        self._contexts: dict[str, int] = {}
-        self._tracers: dict[int, str] = {}
+        kinds = {value == "1" for (value,) in self._stored("select value from meta where key = 'has_arcs'")}
+        self._branch: bool | None = kinds.pop() if kinds else None
+        self._files: dict[str, int] = dict(self._stored("select path, id from file"))
+        self._contexts: dict[str, int] = dict(self._stored("select context, id from context"))
+        self._tracers: dict[int, str] = dict(self._stored("select file_id, tracer from tracer"))
         self._united: dict[tuple[int, int], int] = {}
+
+    def _stored(self, query: str) -> list[Any]:
+        return self._connection.execute(query).fetchall()
 
     def __enter__(self) -> Union:
         return self
@@ -241,6 +247,21 @@ class Union:
 
     def _rows(self, query: str, name: str) -> list[Any]:
         return self._connection.execute(query.format(input=name)).fetchall()
+
+
+def create(out: Path) -> None:
+    """Write a data file with nothing in it that doesn't say yet whether it is of branch or statement data.
+
+    Raises:
+        UnfitError: coverage.py's own data files are of a schema that isn't known here.
+    """
+    with opened(out) as data:
+        data.add_lines({})
+    with contextlib.closing(sqlite3.connect(out)) as connection, connection:
+        versions = connection.execute("select version from coverage_schema").fetchall()
+        if versions != [(SCHEMA_VERSION,)]:
+            raise UnfitError(f"coverage.py writes schema {versions}")
+        connection.execute("delete from meta where key = 'has_arcs'")  # it comes with the first input
 
 
 def _united(some: bytes, others: bytes) -> bytes:

@@ -5,14 +5,22 @@ from __future__ import annotations
 from pathlib import Path
 
 import click
+from rich.console import Console
 
+from pipeline.builds import wait_for_plan
 from pipeline.combine.build import Combined, combine_build
 from pipeline.combine.folder import Project, combine_folder
 from pipeline.combine.gather import Transfers
 from pipeline.commands import options
 from pipeline.commands.options import Call
-from pipeline.commands.session import Session
+from pipeline.commands.session import Session, stopping
+from pipeline.errors import ConfigurationError, InterruptedRunError
+from pipeline.follow import Ending, Watch, combining_ahead, follow
 from pipeline.model import Ledger, to_json
+from pipeline.progress import make_display
+from pipeline.status import StatusReader
+
+_LONGEST_LOOK_S = 1.0
 
 
 @options.command(
@@ -28,17 +36,51 @@ from pipeline.model import Ledger, to_json
             "From any machine, without a checkout.",
         ),
         ("covfleet combine --allow-partial", "Take what there is when shards were lost; reports say so."),
+        (
+            "covfleet combine --follow --build $BUILD_NUMBER --wait 600",
+            "Beside the shards, from before there is a plan: when the last one ends, little is left to do.",
+        ),
     ),
 )
-def command(call: Call) -> None:
+@click.option(
+    "--follow",
+    "follows",
+    is_flag=True,
+    help="Merge results as shards deliver them, until none comes any more.",
+)
+@click.option(
+    "--wait",
+    "wait_s",
+    type=click.FloatRange(min=0),
+    default=0.0,
+    metavar="SECONDS",
+    help="With --follow: wait so long for the plan of --build.",
+)
+@click.option(
+    "--patience",
+    "patience_s",
+    type=click.FloatRange(min=0),
+    default=600.0,
+    metavar="SECONDS",
+    show_default=True,
+    help="With --follow: judge what there is when no shard has given a sign of life for so long.",
+)
+def command(call: Call, wait_s: float, patience_s: float, *, follows: bool) -> None:
     """Verify every data file of a build against plan and results, then merge them into one .coverage.
 
     Nothing is deleted, and doing it twice changes nothing. A commit's folder that was filled by other tools,
     without a plan, is combined too: its verdict is "unverified". The result also lies in .covfleet/.coverage.
+
+    With --follow it works beside the shards. Interrupted or killed, and started again, it goes on where it
+    was.
     """
     session = Session(call)
+    if wait_s and not (follows and call.build):
+        raise ConfigurationError(
+            "--wait needs --follow and --build", hint="Name the build whose plan is to come."
+        )
     with session.workdir() as workdir:
-        combined = combine(session, workdir)
+        combined = _followed(session, workdir, wait_s, patience_s) if follows else combine(session, workdir)
         combined.data_file.replace(session.own_folder() / ".coverage")
     click.echo(
         to_json(combined.ledger).decode() if call.as_json else _described(combined.ledger),
@@ -65,6 +107,30 @@ def combine(session: Session, workdir: Path) -> Combined:
         allow_partial=call.allow_partial,
         transfers=Transfers(workers),
     )
+
+
+def _followed(session: Session, workdir: Path, wait_s: float, patience_s: float) -> Combined:
+    """Combine a build beside its shards."""
+    settings, store, keys = session.settings, session.store, session.known_build()
+    plan = wait_for_plan(store, keys, session.clock, wait_s)
+    file = session.own_folder() / "ahead" / f"{keys.commit}-{keys.build}"
+    with combining_ahead(store, keys, workdir, file, workers=settings.s3.connections) as combination:
+        with stopping() as stop:
+            watch = Watch(
+                reader=StatusReader(store, keys, plan),
+                ending=Ending(session.clock, settings.lease_s, patience_s),
+                every_s=min(settings.beat_s, _LONGEST_LOOK_S),
+                display=make_display(Console(stderr=True)),
+                narrate=session.narrate,
+                stop=stop,
+            )
+            try:
+                follow(combination, watch)
+            except KeyboardInterrupt:
+                raise InterruptedRunError(
+                    "interrupted", hint="What was merged is kept: the same command goes on from there."
+                ) from None
+        return combination.finish(allow_partial=session.call.allow_partial)
 
 
 def _described(ledger: Ledger) -> str:

@@ -1,0 +1,198 @@
+"""A union that outlives its process: it grows while shards deliver, and knows by hash what is in it.
+
+What was merged stands in the database of the result itself, in three tables that go when it is finished. A
+data file is noted as begun before its rows are written, and as merged after that; uniting rows a second time
+changes nothing. So whatever moment a process is killed at, the next one goes on from what was noted.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import shutil
+import sqlite3
+import sys
+from collections.abc import Mapping, Set
+from pathlib import Path
+from types import MappingProxyType
+
+import zstandard
+
+from pipeline.combine.contents import CheckedData, Paths
+from pipeline.combine.union import Union, create
+from pipeline.errors import ConfigurationError
+
+_TABLES = """
+    begin;
+    create table covfleet_build (name text);
+    create table covfleet_place (path text primary key, own text) without rowid;
+    create table covfleet_merged (sha256 text primary key, data blob) without rowid;
+    commit;
+"""
+_DROP = """
+    begin;
+    drop table covfleet_build;
+    drop table covfleet_place;
+    drop table covfleet_merged;
+    commit;
+"""
+_PATIENCE_S = 1.0
+_MOST_FREE = 0.25  # of the pages: what the notes leave is worth removing if the data itself is small
+_NOTE_PLACE = "insert or replace into main.covfleet_place values (?, ?)"
+_NOTE_MERGED = "insert or replace into main.covfleet_merged values (?, ?)"
+
+Place = str | None
+"""What a measured path is called in the project; ``None``: it lies outside."""
+
+_NOWHERE: Mapping[str, Place] = MappingProxyType({})
+
+
+class Growing(Union):
+    """A build's union, in a file of its own until it is finished. Use as a context manager, which closes it.
+
+    Args:
+        file: where it lies; what an earlier process left of the same build is continued, anything else is
+            replaced.
+        build: the build's name, commit and all.
+
+    Raises:
+        ConfigurationError: another process works on this very file.
+        UnfitError: coverage.py's own data files are of a schema that isn't known here.
+    """
+
+    # Survives the end of the process at any moment, and of the machine.
+    _DURABILITY = """
+        pragma main.locking_mode = exclusive;
+        pragma main.journal_mode = delete;
+        pragma main.synchronous = normal;
+        begin exclusive;
+        commit"""
+
+    def __init__(self, file: Path, build: str) -> None:
+        self._file = file
+        goes_on = _is_of_build(file, build)
+        if not goes_on:
+            _remove(file)
+            create(file)
+        self._open(file)
+        if not goes_on:
+            self._connection.executescript(_TABLES)
+            self._connection.execute("insert into covfleet_build values (?)", (build,))
+        self._places: dict[str, Place] = dict(self._stored("select path, own from covfleet_place"))
+        rows = self._stored("select sha256, data from covfleet_merged")
+        self._begun = {sha256 for sha256, _ in rows}
+        self._merged = {sha256: _unpacked(data) for sha256, data in rows if data is not None}
+
+    @property
+    def merged(self) -> Mapping[str, CheckedData]:
+        """What is in it, by SHA-256; ``path`` and ``name`` are those under which each was merged first."""
+        return MappingProxyType(self._merged)
+
+    @property
+    def places(self) -> Mapping[str, Place]:
+        """Where each measured path of what was merged went."""
+        return MappingProxyType(self._places)
+
+    def grow(self, files: Mapping[str, CheckedData], places: Mapping[str, Place]) -> None:
+        """Merge verified data files, given by their SHA-256, and note them.
+
+        Args:
+            files: what isn't merged yet.
+            places: where their paths go, so far as ``places`` doesn't say it already.
+
+        Raises:
+            UnfitError, sqlite3.Error: see ``Union.add``; it must not be used any further.
+        """
+        self._places |= places
+        self._begun |= files.keys()
+        self._note(dict.fromkeys(files), places)
+        own = {path: place for path, place in self._places.items() if place is not None}
+        self.add([data.path for data in files.values()], own)
+        self._note({sha256: _packed(data) for sha256, data in files.items()})
+        self._merged |= files
+
+    def is_of(self, hashes: Set[str], own: Mapping[str, str]) -> bool:
+        """Say whether it holds exactly these data files, each of their paths where ``own`` has it.
+
+        What a path belongs to can change while shards deliver: with a result comes the folder that its shard
+        had the project in.
+        """
+        return self._begun == self._merged.keys() == hashes and all(
+            own.get(path) == place for path, place in self._places.items()
+        )
+
+    def finish(self, out: Path) -> None:
+        """Make of it the data file ``out``; it is closed then, and nothing is left of it."""
+        self._finish()
+        self._connection.executescript(_DROP)
+        ((free,),), ((all_,),) = self._stored("pragma freelist_count"), self._stored("pragma page_count")
+        if free > all_ * _MOST_FREE:
+            self._connection.execute("vacuum")
+        self._connection.close()
+        shutil.move(self._file, out)
+
+    def discard(self) -> None:
+        """Close it and leave nothing of it."""
+        self._connection.close()
+        _remove(self._file)
+
+    def _note(self, files: Mapping[str, bytes | None], places: Mapping[str, Place] = _NOWHERE) -> None:
+        """Write what is united in memory, and with it that files were begun (``None``) or are merged."""
+        self._connection.execute("begin")
+        self._write_united()
+        self._connection.executemany(_NOTE_PLACE, places.items())
+        self._connection.executemany(_NOTE_MERGED, files.items())
+        self._connection.execute("commit")
+
+    def __exit__(self, *_exc: object) -> None:
+        """Close it. What was noted stays for the next one."""
+        self._connection.close()
+
+
+def _is_of_build(file: Path, build: str) -> bool:
+    """Say whether an earlier process left a sound beginning of this build's union."""
+    if not file.exists():
+        return False
+    with contextlib.closing(sqlite3.connect(file, timeout=_PATIENCE_S)) as connection:
+        try:
+            connection.execute("begin exclusive")
+            named = connection.execute("select name from covfleet_build").fetchall() == [(build,)]
+            return named and connection.execute("pragma quick_check(1)").fetchone() == ("ok",)
+        except sqlite3.OperationalError as error:
+            if "locked" in str(error):
+                raise _busy(file) from error
+            return False
+        except sqlite3.DatabaseError:
+            return False
+
+
+def _busy(file: Path) -> ConfigurationError:
+    return ConfigurationError(
+        f"another process combines this build in {file.parent}",
+        hint="Let it finish; or combine without --follow, which needs nothing of it.",
+    )
+
+
+def _remove(file: Path) -> None:
+    file.unlink(missing_ok=True)
+    file.with_name(f"{file.name}-journal").unlink(missing_ok=True)
+
+
+def _packed(data: CheckedData) -> bytes:
+    executed = None if data.executed == data.files else list(data.executed)
+    told = [data.name, data.branch, list(data.files), executed, data.contexts, data.tracers]
+    return zstandard.compress(json.dumps(told).encode(), level=1)
+
+
+def _unpacked(packed: bytes) -> CheckedData:
+    name, branch, files, executed, contexts, tracers = json.loads(zstandard.decompress(packed))
+    measured = Paths(map(sys.intern, files))  # shards name the same files: keep each name once
+    return CheckedData(
+        path=Path(name),  # it doesn't lie here any more
+        name=name,
+        branch=branch,
+        files=measured,
+        executed=measured if executed is None else Paths(map(sys.intern, executed)),
+        contexts=contexts,
+        tracers=tuple((path, tracer) for path, tracer in tracers),
+    )

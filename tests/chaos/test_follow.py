@@ -1,0 +1,110 @@
+"""``covfleet combine --follow`` beside real shards: killed at any moment, interrupted, started too early."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import threading
+import time
+from pathlib import Path
+from random import Random
+
+import pytest
+from support.dataset_equal import raw_digest
+from support.processes import covfleet, start_covfleet, wait_for
+from support.runs import Build
+from support.spread import TESTS, Planned, digest_of_complete
+
+from pipeline.combine.growing import Growing
+from pipeline.errors import IncompleteDataError, InterruptedRunError
+from pipeline.model import Ledger, from_json
+
+
+def flags(build: Build) -> list[str]:
+    where = ["--project", f"{build.project}", "--store", build.store.url]
+    return [*where, "--commit", build.keys.commit, "--build", build.keys.build]
+
+
+def start_following(build: Build, log: Path, *more: str) -> subprocess.Popen[bytes]:
+    return start_covfleet("combine", "--follow", *flags(build), *more, log=log)
+
+
+def check_complete(planned: Planned, build: Build) -> None:
+    """The result is what an undisturbed build gives, here and in the store; combining again keeps it."""
+    ledger = from_json(Ledger, build.store.get(build.keys.ledger).data, name="ledger")
+    assert (ledger.verdict, ledger.outcomes) == ("complete", {"passed": TESTS})
+    assert raw_digest(build.project / ".covfleet" / ".coverage") == planned.digest
+    stored = build.store.get(build.keys.combined)
+    assert digest_of_complete(build) == planned.digest
+    assert build.store.get(build.keys.combined).data == stored.data
+    assert list((build.project / ".covfleet" / "ahead").iterdir()) == []
+
+
+def test_it_may_be_killed_at_any_moment_and_goes_on_where_it_was(planned: Planned, tmp_path: Path) -> None:
+    build, chance = planned.copy(tmp_path), Random("follow")
+    shards = [threading.Thread(target=build.run_shard, args=(planned.plan, shard)) for shard in (1, 2)]
+    for shard in shards:
+        shard.start()
+    kills = 0
+    try:
+        while any(shard.is_alive() for shard in shards):
+            follower = start_following(build, tmp_path / "log")
+            time.sleep(chance.uniform(0.3, 1.2))
+            kills += follower.poll() is None
+            follower.kill()
+            follower.wait()
+    finally:
+        for shard in shards:
+            shard.join()
+    assert kills
+    last = start_following(build, tmp_path / "log")
+    assert last.wait(60) == 0, (tmp_path / "log").read_text()
+    check_complete(planned, build)
+
+
+def test_it_waits_for_the_plan_and_ends_with_the_last_shard(planned: Planned, tmp_path: Path) -> None:
+    build = planned.copy(tmp_path)
+    build.keys = build.keys.of_commit.build("b2")  # which has no plan yet
+    follower = start_following(build, tmp_path / "log", "--wait", "60")
+    plan = build.plan()
+    for shard in (1, 2):
+        assert follower.poll() is None, (tmp_path / "log").read_text()
+        build.run_shard(plan, shard)
+    assert follower.wait(60) == 0, (tmp_path / "log").read_text()
+    check_complete(planned, build)
+
+
+def test_interrupted_it_ends_with_130_and_keeps_what_was_merged(planned: Planned, tmp_path: Path) -> None:
+    build = planned.copy(tmp_path)
+    build.run_shard(planned.plan)
+    store = Path(build.store.url)
+    result = store / build.keys.result(planned.plan.batches[0].id)
+    result.rename(tmp_path / "held back")
+    (store / build.keys.shard(1)).unlink()  # it hasn't said that it has ended
+    follower = start_following(build, tmp_path / "log")
+    file = build.project / ".covfleet" / "ahead" / f"{build.keys.commit}-{build.keys.build}"
+    wait_for(file.exists, "the start")
+    time.sleep(1)  # by then it has merged all that is there, and looks for more
+    follower.send_signal(signal.SIGINT)
+    assert follower.wait(30) == InterruptedRunError.exit_code
+    assert "goes on from there" in (tmp_path / "log").read_text()
+    with Growing(file, f"{build.keys.commit}/{build.keys.build}") as growing:
+        assert growing.merged
+    (tmp_path / "held back").rename(result)
+    assert start_following(build, tmp_path / "log").wait(60) == 0
+    check_complete(planned, build)
+
+
+def test_when_no_shard_is_left_what_is_missing_is_named(planned: Planned, tmp_path: Path) -> None:
+    build = planned.copy(tmp_path)
+    done = covfleet(tmp_path, "combine", "--follow", *flags(build), "--patience", "0.5")
+    assert done.returncode == IncompleteDataError.exit_code
+    assert "missing" in done.stderr
+
+
+@pytest.mark.parametrize("options", [("--wait", "5"), ("--follow", "--wait", "5")])
+def test_waiting_for_a_plan_needs_to_know_which(planned: Planned, tmp_path: Path, options) -> None:
+    build = planned.copy(tmp_path)
+    done = covfleet(build.project, "combine", *options)
+    assert done.returncode == 2
+    assert "--wait needs --follow and --build" in done.stderr
