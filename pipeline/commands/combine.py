@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 from rich.console import Console
 
-from pipeline.builds import wait_for_plan
+from pipeline.builds import read_plan, wait_for_plan
 from pipeline.combine.build import Combined, combine_build
 from pipeline.combine.folder import Project, combine_folder
 from pipeline.combine.gather import Transfers
@@ -54,7 +54,7 @@ _LONGEST_LOOK_S = 1.0
     type=click.FloatRange(min=0),
     default=0.0,
     metavar="SECONDS",
-    help="With --follow: wait so long for the plan of --build.",
+    help="Wait so long for the plan of --build.",
 )
 @click.option(
     "--patience",
@@ -75,12 +75,12 @@ def command(call: Call, wait_s: float, patience_s: float, *, follows: bool) -> N
     was.
     """
     session = Session(call)
-    if wait_s and not (follows and call.build):
-        raise ConfigurationError(
-            "--wait needs --follow and --build", hint="Name the build whose plan is to come."
-        )
+    if wait_s and not call.build:
+        raise ConfigurationError("--wait needs --build", hint="Name the build whose plan is to come.")
+    if wait_s:
+        wait_for_plan(session.store, session.known_build(), session.clock, wait_s)
     with session.workdir() as workdir:
-        combined = _followed(session, workdir, wait_s, patience_s) if follows else combine(session, workdir)
+        combined = _followed(session, workdir, patience_s) if follows else combine(session, workdir)
         combined.data_file.replace(session.own_folder() / ".coverage")
     click.echo(
         to_json(combined.ledger).decode() if call.as_json else _described(combined.ledger),
@@ -109,10 +109,10 @@ def combine(session: Session, workdir: Path) -> Combined:
     )
 
 
-def _followed(session: Session, workdir: Path, wait_s: float, patience_s: float) -> Combined:
+def _followed(session: Session, workdir: Path, patience_s: float) -> Combined:
     """Combine a build beside its shards."""
     settings, store, keys = session.settings, session.store, session.known_build()
-    plan = wait_for_plan(store, keys, session.clock, wait_s)
+    plan = read_plan(store, keys)
     file = session.own_folder() / "ahead" / f"{keys.commit}-{keys.build}"
     with combining_ahead(store, keys, workdir, file, workers=settings.s3.connections) as combination:
         with stopping() as stop:
