@@ -3,7 +3,9 @@
 gather    results and data files, read from the store
 verify    one data file as bytes; contents: the same as a database
 paths     which measured paths are the project's own
-ledger    planned against received: the verdict
+ledger    planned against received: the verdict; refusal: what it forbids
 merge     the union of sound files: union does it fast, stock by coverage.py's public API
-build     all of it for a build; folder: for a folder without a plan
+growing   a union that grows while shards deliver, and outlives its process
+build     all of it for a build, at once or in advance; folder: for a folder without a plan
+same      whether two results say the same
 """

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import sqlite3
 import tempfile
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
@@ -29,6 +28,7 @@ from pipeline.combine.growing import Growing
 from pipeline.combine.ledger import Evidence, accepted, judge, outcomes_of
 from pipeline.combine.merge import merge
 from pipeline.combine.paths import CoverageSettings, Resolution, read_settings, resolve
+from pipeline.combine.refusal import publishable, refusal
 from pipeline.combine.same import same_data
 from pipeline.combine.union import UnfitError
 from pipeline.combine.verify import LocalData, data_file
@@ -40,7 +40,6 @@ from pipeline.model import BatchResult, Ledger, Plan, Problem, TestOutcome, from
 from pipeline.ports import ObjectInfo, ObjectStore, Progress
 from pipeline.sources import unpack
 
-_PROBLEMS_SHOWN = 10
 _AT_ONCE = 32  # data files on this disk at a time while merging in advance
 
 
@@ -260,34 +259,6 @@ class Combination:
             return
         if data_file(earlier, ".coverage") == before and same_data(earlier, out):
             earlier.replace(out)
-
-
-def publishable(ledger: Ledger, *, allow_partial: bool) -> bool:
-    """Say whether a result may be made of what this ledger describes."""
-    return ledger.verdict in ("complete", "unverified") or (allow_partial and ledger.verdict == "partial")
-
-
-def refusal(ledger: Ledger, what: str) -> IncompleteDataError:
-    """Return the error that names the first problems and counts the others."""
-    shown, more = ledger.problems[:_PROBLEMS_SHOWN], ledger.problems[_PROBLEMS_SHOWN:]
-    lines = [f"the data of {what} is {ledger.verdict}: {_counted(ledger.problems)}"]
-    lines += [f"  {problem.kind}: {problem.subject}: {problem.detail}" for problem in shown]
-    if more:
-        lines.append(f"  and {_counted(more)} more")
-    return IncompleteDataError("\n".join(lines), hint=_hint(ledger))
-
-
-def _counted(problems: Sequence[Problem]) -> str:
-    counts = Counter(problem.kind for problem in problems)
-    return ", ".join(f"{count} {kind}" for kind, count in sorted(counts.items()))
-
-
-def _hint(ledger: Ledger) -> str:
-    if ledger.verdict == "partial":
-        return (
-            "Run the missing shards again (`covfleet shard`), or publish what there is with --allow-partial."
-        )
-    return "The raw data is untouched in the store. Contradictory data can't be combined: start a new build."
 
 
 def _fetch_sources(store: ObjectStore, keys: BuildKeys, plan: Plan, folder: Path) -> tuple[Problem, ...]:

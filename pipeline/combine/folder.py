@@ -13,12 +13,13 @@ from itertools import chain
 from pathlib import Path
 
 from pipeline.builds import builds
-from pipeline.combine.build import Combined, publishable, refusal
+from pipeline.combine.build import Combined
 from pipeline.combine.contents import CheckedData
 from pipeline.combine.gather import SIDE_FILES, Transfers, data_objects, fetch
 from pipeline.combine.ledger import MOST_OUTSIDE, data_problems, outside_notes, verdict
 from pipeline.combine.merge import merge
 from pipeline.combine.paths import Resolution, read_settings, resolve
+from pipeline.combine.refusal import publishable, refusal
 from pipeline.combine.verify import LocalData, data_file
 from pipeline.errors import ConfigurationError
 from pipeline.keys import CommitKeys, is_data_file_name
