@@ -22,7 +22,7 @@ from pipeline.report.pages import WrittenPage
 from pipeline.report.passes import Configured, Links, Source, open_pass
 
 VERSIONS = frozenset(
-    {"7.10.6", *(f"7.14.{patch}" for patch in range(4)), *(f"7.17.{patch}" for patch in range(4))}
+    {"7.10.6", *(f"7.14.{patch}" for patch in range(4)), *(f"7.17.{patch}" for patch in range(5))}
 )
 
 

@@ -3,25 +3,19 @@
 from __future__ import annotations
 
 import io
-import json
-import re
 import warnings
 from dataclasses import dataclass
-from typing import Any
 
 from coverage import Coverage, CoverageData
 from coverage.exceptions import CoverageWarning
-from coverage.jsonreport import JsonReporter
 from coverage.lcovreport import LcovReporter
 from coverage.plugin import FileReporter
 from coverage.report_core import get_analysis_to_report
 from coverage.results import Analysis, Numbers, analysis_from_file_reporter
 
 from pipeline.report import sharing
+from pipeline.report.json_text import JsonText
 from pipeline.report.pages import Page, PageReporter, PageStyle, WrittenPage
-
-_CONTEXTS = "\0contexts"  # stands for a source's contexts while its JSON is encoded; no name holds a NUL
-_ENCODED_CONTEXTS = re.compile(r'^( *)(.*)"\\u0000contexts"', re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,8 +49,7 @@ class FragmentMaker:
         self._cov = cov
         self._data: CoverageData = cov.get_data()
         self._rows = sharing.SharedRows(self._data, ordered=cov.config.json_show_contexts)
-        self._has_arcs = self._data.has_arcs()
-        self._json, self._lcov = JsonReporter(cov), LcovReporter(cov)
+        self._json, self._lcov = JsonText(cov), LcovReporter(cov)
         self._pages = PageReporter(cov, style)
 
     def make(self, name: str, links: tuple[str, str]) -> Made:
@@ -84,7 +77,7 @@ class FragmentMaker:
         page = self._pages.page(source, analysis, links)
         shows_missing = self._cov.config.show_missing
         missing = analysis.missing_formatted(branches=True) if shows_missing else ""
-        json_parts = self._json_parts(source, analysis)
+        json_parts = self._json.parts(self._json.with_marks(source, analysis), analysis.filename)
         everything = self._of_all_contexts(source, analysis)
         lcov = io.StringIO()
         self._lcov.lcov_file(source.relative_filename(), source, everything, lcov)
@@ -110,50 +103,11 @@ class FragmentMaker:
         filename = self._cov._file_mapper(source.filename)
         return analysis_from_file_reporter(self._data, self._cov.config.precision, source, filename)
 
-    def _json_parts(self, source: FileReporter, analysis: Analysis) -> tuple[str, ...]:
-        """Return the source's member of the JSON report.
-
-        coverage.py repeats all contexts of a source for each of its functions and classes: encoding them
-        each time would take time that grows with their product.
-        """
-        indent = 4 if self._cov.config.json_pretty_print else None
-        aside: Any = _ContextsAside(self._has_arcs)
-        text = json.dumps(self._json.report_one_file(aside, analysis, source), indent=indent)
-        if indent:
-            text = text.replace("\n", "\n" + 2 * indent * " ")  # it is a member of a member
-        if not self._cov.config.json_show_contexts:
-            return (text,)
-        contexts = json.dumps(self._data.contexts_by_lineno(analysis.filename), indent=indent)
-        indented: dict[str, str] = {}
-        parts, end = [], 0
-        for found in (
-            _ENCODED_CONTEXTS.finditer(text) if indent else re.finditer('()()"\\\\u0000contexts"', text)
-        ):
-            margin = found[1]
-            if margin not in indented:
-                indented[margin] = contexts.replace("\n", "\n" + margin)
-            parts += [text[end : found.end(2)], indented[margin]]
-            end = found.end()
-        return (*parts, text[end:])
-
 
 def messages(caught: list[warnings.WarningMessage]) -> tuple[str, ...]:
     """Return warnings for the reader of a report: not the parser's remarks on the project's code."""
     shown = (CoverageWarning, UserWarning)
     return tuple(str(one.message) for one in caught if issubclass(one.category, shown))
-
-
-@dataclass(frozen=True, slots=True)
-class _ContextsAside:
-    """What the JSON report asks of the data file, with a mark where the contexts belong."""
-
-    arcs: bool
-
-    def has_arcs(self) -> bool:
-        return self.arcs
-
-    def contexts_by_lineno(self, _filename: str) -> str:
-        return _CONTEXTS
 
 
 def xml_lines(analysis: Analysis) -> str:
