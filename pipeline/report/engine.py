@@ -18,8 +18,9 @@ from coverage.report_core import get_analysis_to_report
 from coverage.results import Numbers
 
 from pipeline.report import assembly
+from pipeline.report.cache import ReportCache
 from pipeline.report.pages import WrittenPage
-from pipeline.report.passes import Configured, Links, Source, open_pass
+from pipeline.report.passes import Configured, Links, Setup, Source, open_pass
 
 VERSIONS = frozenset(
     {"7.10.6", *(f"7.14.{patch}" for patch in range(4)), *(f"7.17.{patch}" for patch in range(5))}
@@ -35,13 +36,16 @@ class Written:
     warnings: tuple[str, ...]
 
 
-def write_all(configured: Configured, into: Path, *, processes: int | None = None) -> Written:
+def write_all(
+    configured: Configured, into: Path, *, processes: int | None = None, cache: ReportCache | None = None
+) -> Written:
     """Write ``coverage.xml|json|lcov|txt`` into ``into``, and HTML into the folder that is configured.
 
     Args:
         configured: opens coverage.py, again and again.
         into: an existing folder.
         processes: how many to work in; by default as many as are worth it.
+        cache: where what earlier reports left is found, and which takes what this one leaves.
 
     Raises:
         CoverageException: a source is missing or can't be parsed, and the project doesn't ignore that; or
@@ -53,8 +57,11 @@ def write_all(configured: Configured, into: Path, *, processes: int | None = Non
         html = assembly.HtmlAssembly(cov)
         style = html.prepare()
         has_branches = cov.get_data().has_arcs()
-    with open_pass(configured, style, len(sources), processes) as once:
+    setup = Setup(configured, style, cache.bundles if cache else None)
+    with open_pass(setup, len(sources), processes) as once:
         made = once.make(sources)
+        if cache:
+            cache.note(made)
         parts = [
             (source.name, one.fragment) for source, one in zip(sources, made, strict=True) if one.fragment
         ]

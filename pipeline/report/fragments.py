@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import io
 import warnings
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 from coverage import Coverage, CoverageData
 from coverage.exceptions import CoverageWarning
@@ -14,7 +15,11 @@ from coverage.report_core import get_analysis_to_report
 from coverage.results import Analysis, Numbers, analysis_from_file_reporter
 
 from pipeline.report import sharing
+from pipeline.report.bundle import Bundle
+from pipeline.report.entries import KeptFragment
+from pipeline.report.facts import Facts
 from pipeline.report.json_text import JsonText
+from pipeline.report.memory import Entry, Known, Memory, new_entries
 from pipeline.report.pages import Page, PageReporter, PageStyle, WrittenPage
 
 
@@ -40,17 +45,30 @@ class Made:
 
     fragment: Fragment | None
     warnings: tuple[str, ...]
+    keys: tuple[str, ...] = ()  # of entries of the cache that belong to the source as it is
+    entries: tuple[Entry, ...] = ()  # what the cache should get
 
 
 class FragmentMaker:
-    """Makes fragments of one data file's sources; works only under ``sharing.shared_work``."""
+    """Makes fragments of one data file's sources; works only under ``sharing.shared_work``.
 
-    def __init__(self, cov: Coverage, style: PageStyle) -> None:
+    Args:
+        cov: with the data loaded.
+        style: of the pages.
+        bundles: where the fragments of earlier reports are looked for; ``None``: neither there nor kept.
+        known: what ``shared_work`` was given; it has the facts of the source at work, if they are kept.
+    """
+
+    def __init__(
+        self, cov: Coverage, style: PageStyle, bundles: Sequence[Bundle] | None, known: dict[str, Facts]
+    ) -> None:
         self._cov = cov
         self._data: CoverageData = cov.get_data()
         self._rows = sharing.SharedRows(self._data, ordered=cov.config.json_show_contexts)
         self._json, self._lcov = JsonText(cov), LcovReporter(cov)
         self._pages = PageReporter(cov, style)
+        self._memory = None if bundles is None else Memory(cov, style, self._json, bundles)
+        self._facts = known
 
     def make(self, name: str, links: tuple[str, str]) -> Made:
         """Return what the reports say about a source, and write its page with links to two others.
@@ -63,9 +81,38 @@ class FragmentMaker:
             warnings.simplefilter("always")
             self._data.set_query_contexts(self._cov.config.report_contexts)
             self._rows.forget()
-            # Errors and warnings are coverage.py's own. Of one name there is one source, or none.
-            found = [self._fragment(*pair, links) for pair in get_analysis_to_report(self._cov, [name])]
-        return Made(found[0] if found else None, messages(caught))
+            known = self._memory.look_up(name) if self._memory else None
+            if self._memory and known:
+                if kept := self._memory.fragment(known):
+                    return self._again(known, kept, links)
+                if found := self._memory.facts(known):
+                    self._facts[known.source.filename] = found
+            made = self._anew(name, links, known)
+            self._facts.clear()
+        remarks = messages(caught)
+        return replace(made, warnings=remarks, entries=() if remarks else made.entries)
+
+    def _again(self, known: Known, kept: KeptFragment, links: tuple[str, str]) -> Made:
+        """Return what an earlier report said, and write the page that it had."""
+        source = known.source
+        page, entries = None, tuple[Entry, ...]()
+        if kept.page:
+            page = self._pages.again(source, kept.page, links)
+            if page.info.hash != kept.page.hash:
+                moved = replace(kept, page=replace(kept.page, links=links, hash=page.info.hash))
+                entries = new_entries(known, moved, None)
+        filename = self._cov._file_mapper(source.filename)
+        fragment = _fragment(source, kept, page, self._json.parts(kept.json, filename))
+        return Made(fragment, (), known.keys, entries)
+
+    def _anew(self, name: str, links: tuple[str, str], known: Known | None) -> Made:
+        # Errors and warnings are coverage.py's own. Of one name there is one source, or none.
+        for source, analysis in get_analysis_to_report(self._cov, [name]):
+            kept, fragment = self._fragment(source, analysis, links)
+            if known is None or not isinstance(source, sharing.SharedSource):
+                return Made(fragment, ())
+            return Made(fragment, (), known.keys, new_entries(known, kept, source.learned()))
+        return Made(None, ())
 
     def relink(self, name: str, page: WrittenPage, links: tuple[str, str]) -> WrittenPage:
         """Let a page that was written link to two other pages."""
@@ -73,27 +120,31 @@ class FragmentMaker:
         self._rows.forget()
         return self._pages.relink(page, self._cov._get_file_reporter(name), links)
 
-    def _fragment(self, source: FileReporter, analysis: Analysis, links: tuple[str, str]) -> Fragment:
-        page = self._pages.page(source, analysis, links)
+    def _fragment(
+        self, source: FileReporter, analysis: Analysis, links: tuple[str, str]
+    ) -> tuple[KeptFragment, Fragment]:
+        page, text = self._pages.page(source, analysis, links)
         shows_missing = self._cov.config.show_missing
         missing = analysis.missing_formatted(branches=True) if shows_missing else ""
-        json_parts = self._json.parts(self._json.with_marks(source, analysis), analysis.filename)
+        json = self._json.with_marks(source, analysis)
+        json_parts = self._json.parts(json, analysis.filename)
         everything = self._of_all_contexts(source, analysis)
         lcov = io.StringIO()
         self._lcov.lcov_file(source.relative_filename(), source, everything, lcov)
         branches = everything.branch_stats().values()
-        return Fragment(
-            filename=source.filename,
-            relative_name=source.relative_filename(),
+        kept = KeptFragment(
             numbers=analysis.numbers,
             missing=missing,
-            page=page,
-            json_parts=json_parts,
+            indexes=page.indexes,
+            kinds=page.kinds,
+            json=json,
             all_numbers=everything.numbers,
             xml_branches=(sum(total for total, _ in branches), sum(taken for _, taken in branches)),
             xml_lines=xml_lines(everything),
             lcov=lcov.getvalue(),
+            page=text,
         )
+        return kept, _fragment(source, kept, page.written, json_parts)
 
     def _of_all_contexts(self, source: FileReporter, analysis: Analysis) -> Analysis:
         if not self._cov.config.report_contexts:
@@ -102,6 +153,23 @@ class FragmentMaker:
         self._rows.forget()
         filename = self._cov._file_mapper(source.filename)
         return analysis_from_file_reporter(self._data, self._cov.config.precision, source, filename)
+
+
+def _fragment(
+    source: FileReporter, kept: KeptFragment, page: WrittenPage | None, json_parts: tuple[str, ...]
+) -> Fragment:
+    return Fragment(
+        filename=source.filename,
+        relative_name=source.relative_filename(),
+        numbers=kept.numbers,
+        missing=kept.missing,
+        page=Page(kept.indexes, kept.kinds, page),
+        json_parts=json_parts,
+        all_numbers=kept.all_numbers,
+        xml_branches=kept.xml_branches,
+        xml_lines=kept.xml_lines,
+        lcov=kept.lcov,
+    )
 
 
 def messages(caught: list[warnings.WarningMessage]) -> tuple[str, ...]:

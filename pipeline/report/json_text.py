@@ -1,8 +1,8 @@
 """A source's member of coverage.json, encoded once, with the contexts put in last.
 
-coverage.py repeats a source's contexts in each of its functions and classes: encoding them each time would take
-time that grows with their product. And the order in which it shows the contexts of a line is that of a set, which
-differs from run to run: so they never come from anywhere but the data file.
+coverage.py repeats a source's contexts in each of its functions and classes: encoding them each time would
+take time that grows with their product. And the order in which it shows the contexts of a line is that of a
+set, which differs from run to run: so they never come from anywhere but the data file.
 """
 
 from __future__ import annotations

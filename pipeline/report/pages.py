@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from coverage.results import Analysis
 from coverage.templite import Templite
 
 from pipeline.report import sharing
+from pipeline.report.entries import PageText
 
 _PREVIOUS, _NEXT = "\0previous\0", "\0next\0"  # stand for the names of other pages; no name holds a NUL
 
@@ -63,19 +65,28 @@ class PageReporter(HtmlReporter):
         self._has_links_in_hash = "ftr" in IncrementalChecker.can_skip_file.__code__.co_varnames
         self._html = ""
 
-    def page(self, source: FileReporter, analysis: Analysis, links: tuple[str, str]) -> Page:
-        """Write a source's page, if the report has one of it."""
+    def page(
+        self, source: FileReporter, analysis: Analysis, links: tuple[str, str]
+    ) -> tuple[Page, PageText | None]:
+        """Write a source's page, if the report has one of it; return it, and how to write it again."""
         self.index_pages = {"file": self.new_index_page("file", "files")}
         to_report = FileToReport(source, analysis)
         kinds: tuple[tuple[str, str], ...] = ()
-        written = None
+        text = None
         if self.should_report(analysis, self.index_pages["file"]):
-            written = self._write(to_report, links)
+            text = self._text(to_report, links)
             kinds = tuple(source.code_region_kinds())
             for noun, plural in kinds:
                 self.index_pages[noun] = self.new_index_page(noun, plural)
             self.write_region_index_pages([to_report])
-        return Page(self.index_pages, kinds, written)
+        written = self._written(to_report, text, links) if text else None
+        return Page(self.index_pages, kinds, written), text
+
+    def again(self, source: FileReporter, text: PageText, links: tuple[str, str]) -> WrittenPage:
+        """Write a page as an earlier report had it, but for the links to two others."""
+        if text.links != links and self._has_links_in_hash:
+            text = replace(text, links=links, hash=self._hash(source, links))
+        return self._written(FileToReport(source, None), text, links)  # type: ignore[arg-type]
 
     def relink(self, page: WrittenPage, source: FileReporter, links: tuple[str, str]) -> WrittenPage:
         """Let a written page link to two other pages."""
@@ -93,22 +104,26 @@ class PageReporter(HtmlReporter):
         """Write nothing: the index is of all sources."""
         return ""
 
-    def _write(self, to_report: FileToReport, links: tuple[str, str]) -> WrittenPage:
+    def _text(self, to_report: FileToReport, links: tuple[str, str]) -> PageText:
         to_report.prev_html, to_report.next_html = _PREVIOUS, _NEXT
         with sharing.replaced(coverage.html, "write_html", self._take):
             self.write_html_page(to_report)
         content = sharing.normal_html(self._html)
-        parts = [part for half in content.split(_PREVIOUS.encode()) for part in half.split(_NEXT.encode())]
+        parts = tuple(
+            part for half in content.split(_PREVIOUS.encode()) for part in half.split(_NEXT.encode())
+        )
+        index = self.incr.files.pop(to_report.rootname).index
+        return PageText(parts, links, self._hash(to_report.fr, links), index)
+
+    def _written(self, to_report: FileToReport, text: PageText, links: tuple[str, str]) -> WrittenPage:
         path = Path(self.directory, to_report.html_filename)
-        offsets = self._join(path, parts, links)
-        info = self.incr.files.pop(to_report.rootname)
-        info.hash = self._hash(to_report.fr, links)
-        return WrittenPage(str(path), info, links, offsets)
+        offsets = self._join(path, text.parts, links)
+        return WrittenPage(str(path), FileInfo(text.hash, text.index), links, offsets)
 
     def _take(self, _path: str, html: str) -> None:
         self._html = html
 
-    def _join(self, path: Path, parts: list[bytes], links: tuple[str, str]) -> tuple[int, ...]:
+    def _join(self, path: Path, parts: Sequence[bytes], links: tuple[str, str]) -> tuple[int, ...]:
         """Write a page from its parts and the links between them; return where the links begin."""
         offsets, pieces, length = [], [parts[0]], len(parts[0])
         for link, part in zip(2 * self._encoded(links), parts[1:], strict=True):

@@ -19,6 +19,8 @@ from typing import Protocol, TypeVar
 from coverage import Coverage
 
 from pipeline.errors import PipelineError
+from pipeline.report.bundle import Bundle
+from pipeline.report.facts import Facts
 from pipeline.report.fragments import FragmentMaker, Made
 from pipeline.report.pages import PageStyle, WrittenPage
 from pipeline.report.sharing import shared_work
@@ -51,16 +53,30 @@ class Pass(Protocol):
         """Let written pages, each given with its source's name, link to two others; return them anew."""
 
 
-def open_pass(
-    configured: Configured, style: PageStyle, sources: int, processes: int | None
-) -> AbstractContextManager[Pass]:
+@dataclass(frozen=True, slots=True)
+class Setup:
+    """What every process of a pass works with."""
+
+    configured: Configured
+    style: PageStyle
+    bundles: tuple[Bundle, ...] | None  # of earlier reports; None: nothing is kept
+
+    @contextlib.contextmanager
+    def maker(self) -> Iterator[FragmentMaker]:
+        """Give what makes fragments in this process."""
+        known: dict[str, Facts] = {}
+        with shared_work(known), self.configured() as cov:
+            yield FragmentMaker(cov, self.style, self.bundles, known)
+
+
+def open_pass(setup: Setup, sources: int, processes: int | None) -> AbstractContextManager[Pass]:
     """Return a pass in so many processes; by default in as many as there are cores and sources enough.
 
     Only a fork gives processes that cost next to nothing to start and see what this one sees, and only a
     process with one thread can be forked safely: where that isn't so, the pass is made in this process.
     """
     wanted = processes or min(len(os.sched_getaffinity(0)), sources // _ENOUGH) if _can_fork() else 1
-    return _forked(configured, style, wanted) if wanted > 1 else _here(configured, style)
+    return _forked(setup, wanted) if wanted > 1 else _here(setup)
 
 
 def _can_fork() -> bool:
@@ -68,9 +84,9 @@ def _can_fork() -> bool:
 
 
 @contextlib.contextmanager
-def _here(configured: Configured, style: PageStyle) -> Iterator[Pass]:
-    with shared_work(), configured() as cov:
-        yield _Here(FragmentMaker(cov, style))
+def _here(setup: Setup) -> Iterator[Pass]:
+    with setup.maker() as maker:
+        yield _Here(maker)
 
 
 class _Here:
@@ -85,8 +101,8 @@ class _Here:
 
 
 @contextlib.contextmanager
-def _forked(configured: Configured, style: PageStyle, processes: int) -> Iterator[Pass]:
-    pool = ProcessPoolExecutor(processes, multiprocessing.get_context("fork"), _begin, (configured, style))
+def _forked(setup: Setup, processes: int) -> Iterator[Pass]:
+    pool = ProcessPoolExecutor(processes, multiprocessing.get_context("fork"), _begin, (setup,))
     try:
         yield _Forked(pool)
     finally:
@@ -120,15 +136,14 @@ _maker: FragmentMaker | None = None  # of a process of the pool
 _for_good = ExitStack()
 
 
-def _begin(configured: Configured, style: PageStyle) -> None:
+def _begin(setup: Setup) -> None:
     """Prepare a process of the pool, which ends with the process that has forked it."""
     global _maker  # noqa: PLW0603 - the only thing that outlives a task of the pool
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal sends it to all; one decides
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_DFL)
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    _for_good.enter_context(shared_work())
-    _maker = FragmentMaker(_for_good.enter_context(configured()), style)
+    _maker = _for_good.enter_context(setup.maker())
 
 
 def _end_with_parent() -> None:

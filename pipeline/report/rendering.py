@@ -23,6 +23,7 @@ from coverage.exceptions import ConfigError, CoverageException, NoDataError, Not
 from pipeline.errors import ConfigurationError, IncompleteDataError, PipelineError
 from pipeline.model import Totals, Verdict
 from pipeline.report import engine
+from pipeline.report.cache import ReportCache
 from pipeline.report.figures import FileFigures, figures_of, read_figures
 from pipeline.report.fragments import messages
 from pipeline.report.verdicts import banner_css, heading
@@ -42,6 +43,7 @@ class Rendering:
     title: str
     verdict: Verdict
     processes: int | None = None  # how many to work in; by default as many as are worth it
+    cache: ReportCache | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +72,7 @@ def render(job: Rendering) -> Rendered:
             settings = _settings(job)
             if coverage.__version__ in engine.VERSIONS:
                 written = engine.write_all(
-                    partial(_coverage, job, settings), job.into, processes=job.processes
+                    partial(_coverage, job, settings), job.into, processes=job.processes, cache=job.cache
                 )
                 totals, files = figures_of(written.files, has_branches=written.has_branches)
                 remarks = written.warnings

@@ -9,7 +9,8 @@ from __future__ import annotations
 import contextlib
 import re
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
 from types import ModuleType
 from typing import Any
 
@@ -20,7 +21,7 @@ import coverage.lcovreport
 import coverage.parser
 import coverage.phystokens
 import coverage.results
-from coverage import CoverageData
+from coverage import Coverage, CoverageData
 from coverage.misc import human_sorted
 from coverage.parser import PythonParser
 from coverage.phystokens import generate_tokens
@@ -30,19 +31,24 @@ from coverage.regions import RegionFinder
 from coverage.results import Analysis
 from coverage.templite import Templite
 
+from pipeline.report.facts import Facts, Tokens, facts_of, parser_with, regions_of
+
 Lines = frozenset[int]
 _REMEMBERED = 1_000  # sets of contexts
 
 
 @contextlib.contextmanager
-def shared_work() -> Iterator[None]:
+def shared_work(known: Mapping[str, Facts]) -> Iterator[None]:
     """Let the reporters of this process share what they find out about a source, for the time it runs.
 
     It replaces names in coverage.py's modules: never call it while another thread uses coverage.py.
+
+    Args:
+        known: facts of sources by file name, which may come and go meanwhile.
     """
     tokens = _LastTokens()
     own: list[tuple[ModuleType, str, object]] = [
-        (coverage.control, "PythonFileReporter", SharedSource),
+        (coverage.control, "PythonFileReporter", partial(SharedSource, known=known)),
         (coverage.html, "human_sorted", _SortedContexts()),
         (coverage.parser, "generate_tokens", tokens),
         (coverage.phystokens, "generate_tokens", tokens),
@@ -73,17 +79,28 @@ class _LastTokens:
 
 
 class SharedSource(PythonFileReporter):
-    """A Python source that is read and parsed once."""
+    """A Python source that is read and parsed once, or not at all where the facts are known."""
 
-    _regions: list[CodeRegion] | None = None
-    _matching: dict[str, set[int]] | None = None
+    def __init__(
+        self, morf: Any, coverage: Coverage | None = None, known: Mapping[str, Facts] | None = None
+    ) -> None:
+        super().__init__(morf, coverage)
+        self._facts = known.get(self.filename) if known else None
+        self._regions: list[CodeRegion] | None = None
+        self._tokens: Tokens | None = self._facts.tokens if self._facts else None
+        self._no_branch: set[int] | None = None
 
     @property
     def parser(self) -> PythonParser:
         """The parsed source. Raises ``NoSource`` and ``NotPython`` as coverage.py's own does."""
         if self._parser is None:
             assert self.coverage is not None
-            parser = PythonParser(filename=self.filename, exclude=self.coverage._exclude_regex("exclude"))
+            exclude = self.coverage._exclude_regex("exclude")
+            if self._facts:
+                self._parser = parser_with(self._facts, self.source(), self.filename, exclude)
+                self._regions = regions_of(self._facts)
+                return self._parser
+            parser = PythonParser(filename=self.filename, exclude=exclude)
             parser.parse_source()
             finder = RegionFinder()
             assert parser._ast_root is not None  # until the arcs are asked for
@@ -96,6 +113,25 @@ class SharedSource(PythonFileReporter):
     def code_regions(self) -> Iterable[CodeRegion]:
         """Return functions and classes."""
         return self._regions if self._regions is not None else super().code_regions()
+
+    def no_branch_lines(self) -> set[int]:
+        """Return the lines whose branches don't count."""
+        if self._no_branch is None:
+            known = self._facts and self._facts.arcs
+            self._no_branch = set(known.no_branch) if known else super().no_branch_lines()
+        return self._no_branch
+
+    def source_token_lines(self) -> Tokens:
+        """Return the tokens of each line."""
+        if self._tokens is None:
+            self._tokens = list(super().source_token_lines())
+        return self._tokens
+
+    def learned(self) -> Facts | None:
+        """Return what is known by now, if that is more than what was known before."""
+        if self._parser is None or (self._facts and self._facts.tokens is self._tokens):
+            return None
+        return facts_of(self._parser, self.code_regions(), self._tokens, self._no_branch)
 
 
 class SharedAnalysis(Analysis):

@@ -10,6 +10,7 @@ from pathlib import Path
 from pipeline.errors import ConfigurationError
 from pipeline.model import Ledger, TestOutcome, Totals, to_json
 from pipeline.report.badge import badge
+from pipeline.report.cache import ReportCache
 from pipeline.report.junit import write_junit
 from pipeline.report.rendering import Rendering, render
 from pipeline.report.summary import summarise, to_markdown
@@ -41,6 +42,7 @@ class ReportRequest:
     contexts: bool  # show which test ran each line
     title: str = ""  # of the HTML report, if the project's configuration sets none
     notes: tuple[str, ...] = ()  # beside the ledger's
+    cache: ReportCache | None = None
 
 
 def write_reports(request: ReportRequest) -> Totals:
@@ -76,6 +78,7 @@ def _write(request: ReportRequest, folder: Path, scratch: Path) -> Totals:
             contexts=request.contexts,
             title=request.title,
             verdict=ledger.verdict,
+            cache=request.cache,
         )
     )
     totals = rendered.totals

@@ -13,6 +13,7 @@ import shutil
 import subprocess
 import sys
 import warnings
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +21,9 @@ import coverage
 from coverage.cmdline import main as coverage_command
 
 from pipeline.report import engine
+from pipeline.report.bundle import open_bundle
+from pipeline.report.cache import ReportCache
+from pipeline.report.memory import Memory
 from pipeline.report.rendering import Rendering, render
 
 STAMPS = re.compile(rb'created at [^<]*|timestamp="\d+"|"timestamp": "[^"]*"|"globals":"\w*"')
@@ -150,12 +154,17 @@ def stock(folder: Path, data: Path, into: Path) -> None:
     (into / "coverage.txt").write_text(table.getvalue(), encoding="utf-8")
 
 
-def ours(folder: Path, data: Path, into: Path, processes: int) -> None:
-    """Write covfleet's."""
+def ours(folder: Path, data: Path, into: Path, processes: int, bundle: Path) -> ReportCache:
+    """Write covfleet's, with what the bundle holds, and leave there what the next report may use."""
     scratch = into.with_name(f"{into.name}.scratch")
     for made in (into, scratch):
         made.mkdir()
-    render(Rendering(data, folder, into, scratch, False, "", "complete", processes))
+    found = open_bundle(bundle) if bundle.exists() else None
+    cache = ReportCache([found] if found else [])
+    render(Rendering(data, folder, into, scratch, False, "", "complete", processes, cache))
+    cache.write(bundle.with_suffix(".new"))
+    bundle.with_suffix(".new").rename(bundle)
+    return cache
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -165,7 +174,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 
 def differences(case: Case, root: Path) -> list[str]:
-    """Return the files that differ, by case and number of processes."""
+    """Return the files that differ, by case and what was kept of a report before."""
     folder = root / case.name
     data = measure(case, folder)
     expected = root / f"{case.name}.stock"
@@ -173,13 +182,28 @@ def differences(case: Case, root: Path) -> list[str]:
     wanted = contents(expected)
     assert len(wanted) > 12, wanted.keys()
     found = []
-    for processes in (1, 2):
-        into = root / f"{case.name}.{processes}"
-        ours(folder, data, into, processes)
+    runs = (("nothing", 1, False), ("all", 1, True), ("all", 2, True), ("facts", 2, False))
+    for number, (kept, processes, is_warm) in enumerate(runs):
+        into = root / f"{case.name}.{number}"
+        with _without_fragments() if kept == "facts" else contextlib.nullcontext():
+            cache = ours(folder, data, into, processes, root / f"{case.name}.bundle")
+        if is_warm and cache.is_news:
+            found.append(f"{case.name}, {kept} kept: it was made again")
         made = contents(into)
         differing = (name for name in wanted.keys() | made.keys() if wanted.get(name) != made.get(name))
-        found += [f"{case.name}, {processes}: {name}" for name in differing]
+        found += [f"{case.name}, {kept} kept, {processes} processes: {name}" for name in differing]
     return sorted(found)
+
+
+@contextlib.contextmanager
+def _without_fragments() -> Iterator[None]:
+    """Let reports find what parsing gave, and make all the rest."""
+    fragment = Memory.fragment
+    Memory.fragment = lambda *_: None  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        Memory.fragment = fragment  # type: ignore[method-assign]
 
 
 def main() -> None:

@@ -1,0 +1,118 @@
+"""The file that the cache of reports is: entries by key, each of which proves itself before it is used.
+
+    magic, size and SHA-256 of the index, the index (JSON, zstd), then one entry (zstd) after the other
+
+The index has for each entry its key, place and size, the SHA-256 of key and entry together, and in how many
+reports since it wasn't used. So an entry that is damaged, cut off, or lies under another's key is none; and
+what has no whole index is no bundle.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import struct
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, BinaryIO
+
+import zstandard
+from pydantic import Field, TypeAdapter, ValidationError
+
+_MAGIC = b"covfleet reports 1\n"
+_HEAD = struct.Struct(">Q32s")
+_LARGEST_INDEX = 1 << 26  # bytes, unpacked
+_LARGEST_ENTRY = 1 << 28
+_LEVEL = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where an entry lies in its bundle, and what proves it."""
+
+    offset: Annotated[int, Field(ge=0)]  # from the end of the index
+    size_bytes: Annotated[int, Field(ge=0, le=_LARGEST_ENTRY)]
+    sha256: str
+    unused: Annotated[int, Field(ge=0)]  # reports since it was used
+
+
+_INDEX = TypeAdapter(dict[str, Place])
+
+
+class Bundle:
+    """A bundle that is open for reading, also by processes that are forked while it is."""
+
+    def __init__(self, file: BinaryIO, places: Mapping[str, Place]) -> None:
+        self._file = file
+        self._begin = file.tell()
+        self.places = places
+
+    def packed(self, key: str) -> bytes | None:
+        """Return an entry as it lies there, or ``None`` if there is no such one that proves itself."""
+        place = self.places.get(key)
+        if place is None:
+            return None
+        try:
+            found = os.pread(self._file.fileno(), place.size_bytes, self._begin + place.offset)
+        except (OSError, OverflowError):
+            return None
+        return found if _proof(key, found) == place.sha256 else None
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+
+def open_bundle(path: Path) -> Bundle | None:
+    """Return the bundle, or ``None`` if the file isn't one. Raises ``OSError`` if it can't be read."""
+    file = path.open("rb")
+    places = _read_index(file)
+    if places is None:
+        file.close()
+        return None
+    return Bundle(file, places)
+
+
+def _read_index(file: BinaryIO) -> dict[str, Place] | None:
+    head = file.read(len(_MAGIC) + _HEAD.size)
+    if len(head) < len(_MAGIC) + _HEAD.size or not head.startswith(_MAGIC):
+        return None
+    size, digest = _HEAD.unpack_from(head, len(_MAGIC))
+    index = file.read(min(size, _LARGEST_INDEX))
+    if hashlib.sha256(index).digest() != digest:
+        return None
+    try:
+        return _INDEX.validate_json(unpacked(index, _LARGEST_INDEX))
+    except (ValidationError, zstandard.ZstdError):
+        return None
+
+
+def write_bundle(path: Path, entries: Iterable[tuple[str, int, bytes]]) -> None:
+    """Write a bundle of packed entries, each given with its key and the reports since it was used."""
+    chosen = list(entries)
+    places, offset = {}, 0
+    for key, unused, entry in chosen:
+        places[key] = Place(offset, len(entry), _proof(key, entry), unused)
+        offset += len(entry)
+    index = packed(_INDEX.dump_json(places))
+    with path.open("wb") as file:
+        file.write(_MAGIC + _HEAD.pack(len(index), hashlib.sha256(index).digest()) + index)
+        file.writelines(entry for _, _, entry in chosen)
+
+
+def _proof(key: str, entry: bytes) -> str:
+    return hashlib.sha256(key.encode() + b"\0" + entry).hexdigest()
+
+
+def packed(content: bytes) -> bytes:
+    """Return the content as an entry holds it."""
+    return zstandard.ZstdCompressor(level=_LEVEL).compress(content)
+
+
+def unpacked(entry: bytes, limit: int = _LARGEST_ENTRY) -> bytes:
+    """Return an entry's content. Raises ``ZstdError`` if it is none, or larger than the limit."""
+    size = zstandard.frame_content_size(entry)
+    if not 0 <= size <= limit:
+        raise zstandard.ZstdError("it is larger than it may be, or doesn't say how large it is")
+    return zstandard.ZstdDecompressor().decompress(entry)

@@ -1,0 +1,114 @@
+"""What a cached thing was made from, all of it, as one hash: the keys of the cache of reports.
+
+Too much in a key costs a hit, too little would cost the truth. So whatever isn't known to be without effect
+counts: every setting of coverage.py but the names of files, its version, and our own code that makes reports.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sys
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import coverage
+from coverage import Coverage, CoverageData
+
+_PLACES = frozenset(
+    {
+        "_config_contents",
+        "config_file",
+        "config_files_attempted",
+        "config_files_read",
+        "data_file",
+        "extra_css",  # whose name is among the statics, and carries a hash of its content
+        "html_dir",
+        "json_output",
+        "lcov_output",
+        "xml_output",
+    }
+)
+"""Settings that say where something lies; what lies there counts itself."""
+
+_RULES = ("exclude_list", "partial_list", "partial_always_list")
+_OWN_CODE = Path(__file__).parent
+
+
+class Keys:
+    """Makes the keys of one report."""
+
+    def __init__(self, cov: Coverage, statics: Mapping[str, str]) -> None:
+        self._data: CoverageData = cov.get_data()
+        settings = {name: value for name, value in vars(cov.config).items() if name not in _PLACES}
+        self._has_arcs = self._data.has_arcs()
+        self._by_context = bool(cov.config.show_contexts or cov.config.report_contexts)
+        rules = {name: settings[name] for name in _RULES}
+        self._of_facts = _digest("facts", _makers(), rules, self._has_arcs)
+        self._of_fragments = _digest("fragment", _makers(), settings, dict(statics), self._has_arcs)
+
+    def of_facts(self, content: bytes) -> str:
+        """Return the key of what depends on a source's content and the rules of exclusion alone."""
+        return _digest(self._of_facts, hashlib.sha256(content).hexdigest())
+
+    def of_fragment(self, content: bytes, name: str, filename: str, order: list[int]) -> str:
+        """Return the key of all that the reports say of a source.
+
+        Args:
+            content: of the source.
+            name: relative, as the reports show it.
+            filename: as the data file has it.
+            order: of lines with contexts, if it is shown.
+        """
+        source = hashlib.sha256(content).hexdigest()
+        return _digest(self._of_fragments, source, name, self._rows(filename), order)
+
+    def _rows(self, filename: str) -> Any:
+        """Return what the data file says of a source: by context if that shows, else of all together."""
+        table = ("arcs" if self._has_arcs else "lines") + ("_by_context" if self._by_context else "")
+        with (
+            self._data._connect() as db,
+            db.execute(_QUERIES[table], [self._data._file_id(filename)]) as rows,
+        ):
+            found = list(rows)
+        if self._by_context:
+            return sorted((context, _hex(row)) for context, row in found)
+        return found if self._has_arcs else f"{_union(row for (row,) in found):x}"
+
+
+_QUERIES = {
+    "arcs": "select distinct fromno, tono from arc where file_id = ? order by fromno, tono",
+    "arcs_by_context": "select context, group_concat(arc) from "
+    "(select context_id, fromno || ' ' || tono as arc from arc where file_id = ? "
+    "order by context_id, fromno, tono) "
+    "join context on context.id = context_id group by context_id",
+    "lines": "select numbits from line_bits where file_id = ?",
+    "lines_by_context": "select context, numbits from line_bits join context on context.id = context_id "
+    "where file_id = ?",
+}
+"""The tables of schema 7, which all versions have that are reported in one pass."""
+
+
+def _hex(row: bytes | str) -> str:
+    return row if isinstance(row, str) else row.hex()
+
+
+def _union(bitmaps: Any) -> int:
+    union = 0
+    for bitmap in bitmaps:
+        union |= int.from_bytes(bitmap, "little")
+    return union
+
+
+@cache
+def _makers() -> str:
+    """Return a hash of who makes reports: interpreter, coverage.py, and our own code of this folder."""
+    code = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in _OWN_CODE.glob("*.py")}
+    return _digest(sys.version, sys.implementation.name, sys.flags.optimize, coverage.__version__, code)
+
+
+def _digest(*parts: Any) -> str:
+    text = json.dumps(parts, sort_keys=True, default=repr)
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
