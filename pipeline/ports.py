@@ -85,6 +85,21 @@ class ObjectStore(Protocol):
     ) -> None:
         """Write the file's content as the object, with a checksum that the store verifies."""
 
+    def copy(
+        self,
+        source: str,
+        key: str,
+        *,
+        sha256: str,
+        content_type: str | None = None,
+        cache_control: str | None = None,
+    ) -> None:
+        """Write the object that has the key ``source`` as ``key``, too; on S3 no content travels.
+
+        Raises ``ObjectNotFoundError`` if there is none, ``PreconditionFailedError`` if its content has
+        another SHA-256 (in hex) than this: then nothing is written.
+        """
+
     def list(self, prefix: str) -> Iterator[ObjectInfo]:
         """Yield every object whose key starts with ``prefix``, in the order of keys, however many."""
 

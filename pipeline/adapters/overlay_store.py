@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -71,6 +73,28 @@ class OverlayStore:
     ) -> None:
         """Write the file's content as the object."""
         self._above.upload(path, key, content_type=content_type, cache_control=cache_control)
+
+    def copy(
+        self,
+        source: str,
+        key: str,
+        *,
+        sha256: str,
+        content_type: str | None = None,
+        cache_control: str | None = None,
+    ) -> None:
+        """Write the object ``source`` as ``key``, too, through this machine.
+
+        Raises ``ObjectNotFoundError`` and ``PreconditionFailedError``.
+        """
+        with tempfile.TemporaryDirectory(prefix="covfleet-") as scratch:
+            path = Path(scratch, "object")
+            self.download(source, path)
+            with path.open("rb") as file:
+                found = hashlib.file_digest(file, "sha256").hexdigest()
+            if found != sha256:
+                raise PreconditionFailedError(f"{source} in {self.url} has other content than expected")
+            self.upload(path, key, content_type=content_type, cache_control=cache_control)
 
     def list(self, prefix: str) -> Iterator[ObjectInfo]:
         """Yield every object whose key starts with ``prefix``, in the order of keys."""

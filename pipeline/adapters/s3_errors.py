@@ -28,7 +28,7 @@ from urllib3.exceptions import HTTPError
 
 from pipeline.errors import ObjectNotFoundError, PreconditionFailedError, StoreError
 
-Operation = Literal["read", "write", "list"]
+Operation = Literal["read", "write", "list", "copy"]
 
 
 class DamagedObjectError(Exception):
@@ -67,7 +67,12 @@ _PASSING_ERRORS = (
     DamagedObjectError,
 )
 
-_PERMISSIONS = {"read": "s3:GetObject", "write": "s3:PutObject", "list": "s3:ListBucket"}
+_PERMISSIONS = {
+    "read": "s3:GetObject",
+    "write": "s3:PutObject",
+    "list": "s3:ListBucket",
+    "copy": "s3:GetObject, s3:PutObject",
+}
 
 _RENEW = "The credentials have run out: renew them (aws sso login, a new role session) and run this again."
 _WRONG_KEYS = "Check the AWS credentials: the access key and its secret don't belong together, or not here."
@@ -153,6 +158,8 @@ def explained(error: Exception, request: Request, attempts: int) -> StoreError:
     code = code_of(error)
     if code == "NoSuchKey" and request.operation == "read":
         return ObjectNotFoundError(f"there is no object {request.target}")
+    if code in ("NoSuchKey", "404") and request.operation == "copy":  # a HEAD's answer names no error
+        return ObjectNotFoundError(f"there is no object to copy to {request.target}")
     if _status_of(error) == 412 or (code == "NoSuchKey" and request.operation == "write"):
         return PreconditionFailedError(f"{request.target} is not in the state that the write expected")
     tries = f" ({attempts} attempts)" if attempts > 1 else ""
@@ -179,7 +186,11 @@ def _hint(error: Exception, request: Request) -> str:
         return _NOT_S3
     status = _status_of(error)
     if status == 403:
-        also = " and s3:ListBucket (or S3 hides what doesn't exist)" if request.operation == "read" else ""
+        also = (
+            " and s3:ListBucket (or S3 hides what doesn't exist)"
+            if request.operation in ("read", "copy")
+            else ""
+        )
         return f"The credentials need {_PERMISSIONS[request.operation]}{also} on bucket {request.bucket}."
     if status >= 500 or status == 429:
         return _BUSY

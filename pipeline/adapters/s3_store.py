@@ -35,7 +35,7 @@ from pipeline.adapters.s3_errors import (
     explained,
     may_pass,
 )
-from pipeline.errors import ConfigurationError, StoreError
+from pipeline.errors import ConfigurationError, PreconditionFailedError, StoreError
 from pipeline.keys import checked_key, checked_prefix
 from pipeline.ports import ObjectInfo, StoredObject
 from pipeline.settings import S3Settings
@@ -129,6 +129,27 @@ class S3Store:
         except OSError as error:
             raise StoreError(f"can't read {path}: {error.strerror}") from error
 
+    def copy(
+        self,
+        source: str,
+        key: str,
+        *,
+        sha256: str,
+        content_type: str | None = None,
+        cache_control: str | None = None,
+    ) -> None:
+        """Let S3 write the object ``source`` as ``key``, too.
+
+        S3 verifies the SHA-256 that was stored beside the source; whatever the server does, the source must
+        still be the one that carries ours, and the copy the same as it.
+
+        Raises ``ObjectNotFoundError`` and ``PreconditionFailedError``.
+        """
+        checked_key(source)
+        options = {"ContentType": content_type, "CacheControl": cache_control}
+        given: Any = {name: value for name, value in options.items() if value is not None}
+        self._call("copy", checked_key(key), lambda client: self._copy(client, source, key, sha256, given))
+
     def list(self, prefix: str) -> Iterator[ObjectInfo]:
         """Yield every object whose key starts with ``prefix``, in the order of keys, however many.
 
@@ -195,6 +216,28 @@ class S3Store:
             **given,
         )
         return _etag(answer)
+
+    def _copy(self, client: S3Client, source: str, key: str, sha256: str, options: Any) -> None:
+        found = client.head_object(Bucket=self._bucket, Key=self._base + source)
+        if found["Metadata"].get(_DIGEST) != sha256:
+            raise PreconditionFailedError(f"{self.url}/{source} has other content than expected")
+        answer = client.copy_object(
+            Bucket=self._bucket,
+            Key=self._base + key,
+            CopySource={"Bucket": self._bucket, "Key": self._base + source},
+            CopySourceIfMatch=_etag(found),
+            ChecksumAlgorithm="SHA256",
+            MetadataDirective="REPLACE",
+            Metadata={_DIGEST: sha256},
+            **options,
+        )
+        copied: Any = answer["CopyObjectResult"]
+        if checksum := copied.get("ChecksumSHA256"):
+            same = base64.b64decode(checksum).hex() == sha256
+        else:  # a server without checksums: its etags are those of the content
+            same = _etag(copied).strip('"') == _etag(found).strip('"')
+        if not same:
+            raise DamagedObjectError("the copy isn't what was copied")
 
     def _receive(self, client: S3Client, key: str, sink: BinaryIO) -> str:
         sink.seek(0)

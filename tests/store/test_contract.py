@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import subprocess
 import sys
 import threading
@@ -47,6 +48,8 @@ def test_a_hostile_key_is_refused_before_anything_happens(store: ObjectStore, tm
             lambda key: store.put(key, b"x"),
             lambda key: store.upload(source, key),
             lambda key: store.download(key, target),
+            lambda key: store.copy(key, "copy", sha256=""),
+            lambda key: store.copy("source", key, sha256=""),
         ):
             with pytest.raises(ConfigurationError):
                 use(key)
@@ -104,6 +107,36 @@ def test_what_is_written_is_read_back(store: ObjectStore, tmp_path: Path, data: 
         ("deep/down/uploaded", len(data)),
         ("put", len(data)),
     ]
+
+
+def test_a_copy_is_what_was_copied_and_neither_changes_with_the_other(
+    store: ObjectStore, tmp_path: Path
+) -> None:
+    data = bytes(range(256)) * 5000
+    store.put("ä b+c/source", data, content_type="text/plain")
+    store.put("copy", b"old")
+    sha256 = hashlib.sha256(data).hexdigest()
+    store.copy("ä b+c/source", "copy", sha256=sha256, content_type="text/css", cache_control="no-cache")
+    assert store.get("copy").data == data
+    store.copy("copy", "copy of copy", sha256=sha256)
+    store.put("copy", b"new")
+    store.download("copy of copy", tmp_path / "got")
+    assert (tmp_path / "got").read_bytes() == store.get("ä b+c/source").data == data
+
+
+def test_an_empty_object_is_copied(store: ObjectStore) -> None:
+    store.put("a", b"")
+    store.copy("a", "b", sha256=hashlib.sha256().hexdigest())
+    assert store.get("b").data == b""
+
+
+def test_what_is_not_there_or_has_other_content_is_not_copied(store: ObjectStore) -> None:
+    store.put("a", b"1")
+    with pytest.raises(ObjectNotFoundError):
+        store.copy("absent", "b", sha256=hashlib.sha256(b"1").hexdigest())
+    with pytest.raises(PreconditionFailedError):
+        store.copy("a", "b", sha256=hashlib.sha256(b"2").hexdigest())
+    assert keys_of(store, "") == ["a"]
 
 
 def test_odd_names_stay_as_they_are(store: ObjectStore) -> None:

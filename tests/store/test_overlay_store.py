@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
 import pytest
@@ -72,3 +73,13 @@ def test_a_replacement_must_know_what_is_shown(store: OverlayStore, below: Local
     with pytest.raises(PreconditionFailedError):
         store.put("a/3", b"x", if_match=first)
     assert below.get("a/1").data == b"below"
+
+
+def test_a_copy_of_what_is_below_lies_above(store: OverlayStore, below: LocalStore) -> None:
+    store.copy("a/1", "b", sha256=hashlib.sha256(b"below").hexdigest())
+    assert store.get("b").data == b"below"
+    assert [info.key for info in below.list("")] == ["a/1", "a/2"]
+    with pytest.raises(PreconditionFailedError):
+        store.copy("a/1", "c", sha256=hashlib.sha256(b"above").hexdigest())
+    with pytest.raises(ObjectNotFoundError):
+        store.copy("a/3", "c", sha256="")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import hashlib
 import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -53,6 +54,44 @@ def store(make: Callable[..., S3Store]) -> S3Store:
 
 def answer(code: str, status: int, times: int | None = None, method: str = "") -> Fault:
     return Fault("answer", method, times=times, code=code, status=status)
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        answer("SlowDown", 503, times=2, method="PUT"),
+        answer("InternalError", 200, times=2, method="PUT"),  # S3 may find out after it has said 200
+        answer("", 503, times=2, method="HEAD"),
+        Fault("lose_answer", "PUT", times=2),
+    ],
+    ids=lambda fault: f"{fault.method} {fault.kind} {fault.status}",
+)
+def test_a_copy_survives_what_passes(store: S3Store, proxy: FaultyProxy, fault: Fault) -> None:
+    store.put("a", DATA)
+    proxy.inject(fault)
+    store.copy("a", "b", sha256=hashlib.sha256(DATA).hexdigest())
+    assert store.get("b").data == DATA
+    assert proxy.count("PUT") + proxy.count("HEAD") > 3
+
+
+def test_a_copy_that_is_not_the_same_is_an_error(store: S3Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    store.put("a", DATA)
+    copied = store._client.copy_object
+
+    def other(**options: object) -> dict[str, object]:
+        return {**copied(**options), "CopyObjectResult": {"ETag": '"0123"'}}
+
+    monkeypatch.setattr(store._client, "copy_object", other)
+    with pytest.raises(StoreError, match=r"can't copy .*/b: the copy isn't what was copied"):
+        store.copy("a", "b", sha256=hashlib.sha256(DATA).hexdigest())
+
+
+def test_a_refused_copy_says_which_rights_are_needed(store: S3Store, proxy: FaultyProxy) -> None:
+    store.put("a", DATA)
+    proxy.inject(answer("AccessDenied", 403, method="PUT"))
+    with pytest.raises(StoreError) as caught:
+        store.copy("a", "b", sha256=hashlib.sha256(DATA).hexdigest())
+    assert "s3:GetObject, s3:PutObject" in caught.value.hint
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ class TroubledStore(LocalStore):
     Attributes:
         writes: the keys that were written, in order.
         headers: content type and cache header of each.
+        copies: those that were copied, and from where.
     """
 
     def __init__(self, root: Path) -> None:
@@ -22,6 +23,7 @@ class TroubledStore(LocalStore):
         self.before_write: Callable[[str], None] = lambda key: None
         self.writes: list[str] = []
         self.headers: dict[str, tuple[str | None, str | None]] = {}
+        self.copies: dict[str, str] = {}
 
     def put(
         self,
@@ -44,6 +46,20 @@ class TroubledStore(LocalStore):
         self.before_write(key)
         super().upload(path, key)
         self._remember(key, content_type, cache_control)
+
+    def copy(
+        self,
+        source: str,
+        key: str,
+        *,
+        sha256: str,
+        content_type: str | None = None,
+        cache_control: str | None = None,
+    ) -> None:
+        self.before_write(key)
+        super().copy(source, key, sha256=sha256)
+        self._remember(key, content_type, cache_control)
+        self.copies[key] = source
 
     @property
     def objects(self) -> dict[str, bytes]:
