@@ -20,7 +20,7 @@ from pipeline.plan import PlanRequest, plan_build
 from pipeline.ports import Clock, ContainerEngine, Narrate, ObjectStore, WorkerLauncher
 from pipeline.progress import Display
 from pipeline.publish import publish_build
-from pipeline.report.stage import report_build
+from pipeline.report.stage import Places, report_build
 from pipeline.settings import Settings
 from pipeline.status import StatusReader
 
@@ -86,7 +86,9 @@ def run(job: Run, tools: Tools) -> Result:
             merge = partial(patiently, combination.advance, tools.narrate)
             shards.watch(StatusReader(store, keys, plan), tools.display, meanwhile=merge)
             combination.finish(allow_partial=job.allow_partial)
-    totals, ledger = report_build(store, keys, workdir, reports, workers=workers)
+    totals, ledger = report_build(
+        store, keys, Places(workdir, reports, job.folder / "cache"), workers=workers, narrate=tools.narrate
+    )
     site = ""
     if settings.publish.site:
         branch = job.checkout.branch

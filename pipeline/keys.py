@@ -9,6 +9,7 @@
     <commit>/builds/<build>/results/<batch>.json             immutable, written after its data files
     <commit>/builds/<build>/reports/...
     branches/<branch>/timings.json, history/...
+    branches/<branch>/reported.json, report-cache            the last reported build, and its cache
 
 Keys are relative to the store's prefix, which the store itself puts in front.
 """
@@ -236,6 +237,16 @@ class BuildKeys:
 def timings(branch: str) -> str:
     """Return the key of a branch's expected durations by test id."""
     return f"branches/{branch_part(branch)}/timings.json"
+
+
+def reported(branch: str) -> str:
+    """Return the key of the note which build of a branch was reported last."""
+    return f"branches/{branch_part(branch)}/reported.json"
+
+
+def report_cache(branch: str) -> str:
+    """Return the key of what the reports of a branch's next build are made faster with."""
+    return f"branches/{branch_part(branch)}/report-cache"
 
 
 TOP_INDEX = "index.html"

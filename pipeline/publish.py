@@ -19,13 +19,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from pipeline.errors import IncompleteDataError, ObjectNotFoundError, PreconditionFailedError, StoreError
-from pipeline.keys import BRANCH_REGISTRATIONS, TOP_INDEX, BuildKeys, SiteKeys
+from pipeline.errors import (
+    IncompleteDataError,
+    ObjectNotFoundError,
+    PipelineError,
+    PreconditionFailedError,
+    StoreError,
+)
+from pipeline.keys import BRANCH_REGISTRATIONS, TOP_INDEX, BuildKeys, SiteKeys, checked_key
 from pipeline.media import content_type
 from pipeline.model import FAILING, Ledger, ReportFile, ReportManifest, from_json, to_json
 from pipeline.parallel import for_each
 from pipeline.ports import ObjectStore, StoredObject
 from pipeline.reported import read_reported
+from pipeline.reuse import Earlier
 from pipeline.site_pages import PublishedBuild, branch_page, style_sheet, top_page
 
 _IMMUTABLE = "public, max-age=31536000, immutable"
@@ -65,7 +72,8 @@ def publish_build(
     folder = places.folder(keys.build)
     build = _described(manifest, ledger, branch)
     if not _is_published(site, places, build):
-        _copy_reports(_Copy(store, keys, site, folder), manifest.files, workers)
+        earlier = _earlier(store, site, places)
+        _copy_reports(_Copy(store, keys, site, folder, earlier), manifest.files, workers)
         _update(site, places.record(build.build), lambda present: _first(present, build, site))
     _update(site, places.pointer, lambda present: _newer(present, build, site.url))
     _write_pages(site, places, workers)
@@ -125,6 +133,17 @@ def _newer(present: bytes | None, build: PublishedBuild, site_url: str) -> bytes
     return to_json(build)
 
 
+def _earlier(store: ObjectStore, site: ObjectStore, places: SiteKeys) -> Earlier:
+    """Return the files of the branch's newest build in the site, if the store can still say what they are."""
+    try:
+        latest = _read(site, places.pointer)
+        keys = BuildKeys(latest.commit, latest.build)
+        manifest = from_json(ReportManifest, store.get(keys.manifest).data, name=keys.manifest)
+        return Earlier(site, places.folder(keys.build), manifest.files)
+    except PipelineError:
+        return Earlier(site)  # then all files are moved; what is damaged is told where it is needed
+
+
 @dataclass(frozen=True, slots=True)
 class _Copy:
     """From where to where the reports go."""
@@ -133,9 +152,13 @@ class _Copy:
     keys: BuildKeys
     site: ObjectStore
     folder: str
+    earlier: Earlier  # what the site has of the branch's build before
 
     def __call__(self, file: ReportFile, path: Path) -> None:
-        """Copy one report by way of ``path``, and check it there."""
+        """Let the site copy what it has; else copy one report by way of ``path``, and check it there."""
+        target = checked_key(f"{self.folder}{file.path}")
+        if self.earlier.copy(file, target, cache_control=_IMMUTABLE):
+            return
         key = self.keys.report(file.path)
         self.store.download(key, path)
         data = path.read_bytes()
@@ -146,7 +169,7 @@ class _Copy:
             )
         self.site.upload(
             path,
-            f"{self.folder}{file.path}",
+            target,
             content_type=content_type(file.path),
             cache_control=_IMMUTABLE,
         )

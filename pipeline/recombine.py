@@ -18,7 +18,7 @@ from pipeline.keys import BuildKeys, CommitKeys
 from pipeline.model import Ledger, Totals, from_json
 from pipeline.ports import Clock, Narrate, ObjectStore
 from pipeline.publish import publish_build
-from pipeline.report.stage import report_build
+from pipeline.report.stage import Places, report_build
 from pipeline.report.text import counted
 from pipeline.reported import read_reported
 from pipeline.status import BuildSummary
@@ -230,7 +230,9 @@ def _report(request: Request, keys: BuildKeys) -> tuple[Totals, bool]:
         if all(there.get(keys.report(file.path)) == file.size_bytes for file in manifest.files):
             return manifest.totals, False
     out = request.reports or request.workdir / "reports"
-    totals, _ = report_build(store, keys, request.workdir, out, workers=request.workers)
+    totals, _ = report_build(
+        store, keys, Places(request.workdir, out), workers=request.workers, narrate=request.narrate
+    )
     return totals, True
 
 

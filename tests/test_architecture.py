@@ -20,6 +20,7 @@ HELPERS = {
     "sources",
     "history",
     "reported",
+    "reuse",
     "media",
     "resources",
     "status",

@@ -12,7 +12,8 @@ from pipeline.commands.combine import combine
 from pipeline.commands.options import Call
 from pipeline.commands.session import Session
 from pipeline.model import Ledger, Totals
-from pipeline.report.stage import report_build
+from pipeline.report.shelf import cache_here
+from pipeline.report.stage import Places, report_build
 from pipeline.report.terminal import print_summary
 from pipeline.report.write import ReportRequest, write_reports
 from pipeline.sources import manifest, pack, unpack
@@ -51,8 +52,16 @@ def _report(session: Session, workdir: Path, out: Path) -> tuple[Totals, Ledger]
     if not session.call.build and session.newest_build() is None:
         return _report_folder(session, workdir, out)
     return report_build(
-        session.store, session.known_build(), workdir, out, workers=session.settings.s3.connections
+        session.store,
+        session.known_build(),
+        Places(workdir, out, _cache(session)),
+        workers=session.settings.s3.connections,
+        narrate=session.narrate,
     )
+
+
+def _cache(session: Session) -> Path:
+    return session.own_folder() / "cache"
 
 
 def _report_folder(session: Session, workdir: Path, out: Path) -> tuple[Totals, Ledger]:
@@ -63,14 +72,16 @@ def _report_folder(session: Session, workdir: Path, out: Path) -> tuple[Totals, 
     archive, folder = workdir / "sources.tar.zst", workdir / "sources"
     pack(root, sources, archive)
     unpack(archive, folder, sources)
-    totals = write_reports(
-        ReportRequest(
-            data_file=combined.data_file,
-            source_dir=folder,
-            ledger=combined.ledger,
-            outcomes=combined.outcomes,
-            out=out,
-            contexts=session.settings.contexts,
+    with cache_here(_cache(session), session.narrate) as cache:
+        totals = write_reports(
+            ReportRequest(
+                data_file=combined.data_file,
+                source_dir=folder,
+                ledger=combined.ledger,
+                outcomes=combined.outcomes,
+                out=out,
+                contexts=session.settings.contexts,
+                cache=cache,
+            )
         )
-    )
     return totals, combined.ledger

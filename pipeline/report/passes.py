@@ -65,7 +65,7 @@ class Setup:
     def maker(self) -> Iterator[FragmentMaker]:
         """Give what makes fragments in this process."""
         known: dict[str, Facts] = {}
-        with shared_work(known), self.configured() as cov:
+        with shared_work(known), self.configured() as cov, cov.get_data()._connect():
             yield FragmentMaker(cov, self.style, self.bundles, known)
 
 

@@ -6,6 +6,7 @@ import hashlib
 import platform
 import tempfile
 from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pipeline.errors import IncompleteDataError, ObjectNotFoundError
@@ -23,30 +24,31 @@ from pipeline.model import (
     to_json,
 )
 from pipeline.parallel import for_each
-from pipeline.ports import ObjectStore
+from pipeline.ports import Narrate, ObjectStore
+from pipeline.report.shelf import Shelf
 from pipeline.report.write import ReportRequest, write_reports
+from pipeline.reuse import Earlier
 from pipeline.sources import unpack
 from pipeline.transfer import download_all
 
 
-def report_build(
-    store: ObjectStore,
-    keys: BuildKeys,
-    workdir: Path,
-    out: Path,
-    *,
-    workers: int,
-    source_dir: Path | None = None,
-) -> tuple[Totals, Ledger]:
-    """Write the reports of a combined build into ``out`` and upload them; return totals and ledger.
+@dataclass(frozen=True, slots=True)
+class Places:
+    """Where reports are made on this machine."""
 
-    Args:
-        store: where the build lies.
-        keys: the build.
-        workdir: an existing folder for temporary files.
-        out: the folder of reports, which is replaced.
-        workers: parallel transfers.
-        source_dir: exactly the project's listed sources; needed only for a build without a plan.
+    workdir: Path  # an existing folder for temporary files
+    out: Path  # the folder of reports, which is replaced
+    cache: Path | None = None  # a folder that keeps what the next reports may use
+    source_dir: Path | None = None  # exactly the project's listed sources, for a build without a plan
+
+
+def report_build(
+    store: ObjectStore, keys: BuildKeys, places: Places, *, workers: int, narrate: Narrate
+) -> tuple[Totals, Ledger]:
+    """Write the reports of a combined build into ``places.out`` and upload them; return totals and ledger.
+
+    What the branch's last build said of the same source and data is taken over, and what lies in the store
+    with the same content is copied there. What can't be used of it is told to ``narrate``.
 
     Raises:
         IncompleteDataError: the build isn't combined, its data isn't what the ledger describes, or a source
@@ -55,20 +57,26 @@ def report_build(
     """
     ledger = _ledger(store, keys)
     plan = _plan(store, keys, ledger)
-    with tempfile.TemporaryDirectory(prefix="report-", dir=workdir) as temporary:
+    with tempfile.TemporaryDirectory(prefix="report-", dir=places.workdir) as temporary:
         scratch = Path(temporary)
         request = ReportRequest(
             data_file=_data_file(store, keys, ledger, scratch / "data"),
-            source_dir=source_dir or _sources(store, keys, plan, scratch),
+            source_dir=places.source_dir or _sources(store, keys, plan, scratch),
             ledger=ledger,
             outcomes=_outcomes(store, keys, plan, scratch / "results", workers),
-            out=out,
+            out=places.out,
             contexts=plan is not None and plan.measurement.contexts,
             notes=_notes(plan),
         )
-        totals = write_reports(request)
-    created_at = plan.created_at if plan else _combined_at(store, keys)
-    _upload(store, keys, _manifest(keys, ledger, created_at, totals, out), out, workers)
+        shelf = Shelf(store, ledger.branch, places.cache, scratch, narrate)
+        with shelf.open() as (cache, earlier):
+            totals = write_reports(replace(request, cache=cache))
+            created_at = plan.created_at if plan else _combined_at(store, keys)
+            manifest = _manifest(keys, ledger, created_at, totals, places.out)
+            _upload(store, keys, manifest, places.out, workers, earlier)
+            shelf.keep(cache, ledger)
+    if earlier.fault:
+        narrate(f"all reports were uploaded, as the store copies none: {earlier.fault}")
     return totals, ledger
 
 
@@ -183,9 +191,13 @@ def _described(out: Path, path: Path) -> ReportFile:
     return ReportFile(path.relative_to(out).as_posix(), path.stat().st_size, digest)
 
 
-def _upload(store: ObjectStore, keys: BuildKeys, manifest: ReportManifest, out: Path, workers: int) -> None:
+def _upload(
+    store: ObjectStore, keys: BuildKeys, manifest: ReportManifest, out: Path, workers: int, earlier: Earlier
+) -> None:
     def upload(file: ReportFile) -> None:
-        store.upload(out / file.path, keys.report(file.path), content_type=content_type(file.path))
+        key = keys.report(file.path)
+        if not earlier.copy(file, key):
+            store.upload(out / file.path, key, content_type=content_type(file.path))
 
     for_each(upload, manifest.files, workers=workers)
     store.put(keys.manifest, to_json(manifest), content_type=content_type(keys.manifest))

@@ -56,8 +56,6 @@ def prepare(
     """
     project = prepare_suite(SUITE, python, folder, quick=False)
     (project.root / ".coveragerc").write_text(_settings(contexts=contexts), "utf-8")
-    for hook in project.python.parents[1].glob("lib/*/site-packages/*coverage*.pth"):
-        hook.unlink()  # runtests.py would have subprocesses measured, with settings of its own
     kind = "contexts" if contexts else "statement"
     data = folder / f"data-{kind}-{shards}-{labels or 'all'}"
     if not data.exists():
@@ -67,6 +65,8 @@ def prepare(
         deals = [_labels(project.root)[: labels or None][shard::shards] for shard in range(shards)]
         with ThreadPoolExecutor(2) as pool:
             list(pool.map(lambda deal: _run(project, unfinished, *deal), enumerate(deals)))
+        for foreign in unfinished.glob(".coverage.*.pid*"):
+            foreign.unlink()  # runtests.py has subprocesses measured, with settings of its own
         unfinished.rename(data)
     return Corpus(project.root, project.python, tuple(sorted(data.glob(".coverage.*"))))
 

@@ -13,7 +13,7 @@ from support.troubled_store import TroubledStore
 
 from pipeline.errors import IncompleteDataError, StoreError
 from pipeline.gate import gate_build
-from pipeline.keys import BuildKeys
+from pipeline.keys import BuildKeys, report_cache, reported
 from pipeline.model import (
     Batch,
     BatchResult,
@@ -24,10 +24,11 @@ from pipeline.model import (
     Plan,
     ReportManifest,
     TestOutcome,
+    Totals,
     from_json,
     to_json,
 )
-from pipeline.report.stage import report_build
+from pipeline.report.stage import Places, report_build
 from pipeline.settings import GateSettings
 from pipeline.sources import manifest, pack
 
@@ -73,20 +74,30 @@ def store(tmp_path: Path) -> TroubledStore:
     return store
 
 
+def report(store: TroubledStore, places: Places) -> tuple[Totals, Ledger]:
+    return report_build(store, KEYS, places, workers=1, narrate=print)
+
+
 def stored_ledger(store: TroubledStore) -> Ledger:
     return from_json(Ledger, store.get(KEYS.ledger).data, name="ledger")
 
 
 def test_a_build_that_is_not_combined_is_refused(tmp_path: Path) -> None:
     with pytest.raises(IncompleteDataError, match="isn't combined") as caught:
-        report_build(TroubledStore(tmp_path / "store"), KEYS, tmp_path, tmp_path / "out", workers=2)
+        report_build(
+            TroubledStore(tmp_path / "store"),
+            KEYS,
+            Places(tmp_path, tmp_path / "out"),
+            workers=2,
+            narrate=print,
+        )
     assert caught.value.hint == "Run covfleet combine --commit c1 --build b1 first."
 
 
 def test_a_ledger_without_combined_data_is_refused(store: TroubledStore, tmp_path: Path) -> None:
     store.put(KEYS.ledger, to_json(replace(stored_ledger(store), combined=None, verdict="conflicting")))
     with pytest.raises(IncompleteDataError, match="names no combined data"):
-        report_build(store, KEYS, tmp_path, tmp_path / "out", workers=2)
+        report(store, Places(tmp_path, tmp_path / "out"))
 
 
 def test_data_that_the_ledger_does_not_describe_is_refused(store: TroubledStore, tmp_path: Path) -> None:
@@ -94,7 +105,7 @@ def test_data_that_the_ledger_does_not_describe_is_refused(store: TroubledStore,
     flipped[5000] ^= 1
     store.put(KEYS.combined, bytes(flipped))
     with pytest.raises(IncompleteDataError, match="not the data that the ledger describes") as caught:
-        report_build(store, KEYS, tmp_path, tmp_path / "out", workers=2)
+        report(store, Places(tmp_path, tmp_path / "out"))
     assert caught.value.exit_code == 5
     assert not (tmp_path / "out").exists()
 
@@ -108,17 +119,17 @@ def test_an_interrupted_upload_leaves_no_manifest_and_again_completes_it(
 
     store.before_write = breaks
     with pytest.raises(StoreError, match="connection lost"):
-        report_build(store, KEYS, tmp_path, tmp_path / "out", workers=1)
+        report(store, Places(tmp_path, tmp_path / "out"))
     assert KEYS.manifest not in store.objects
     store.before_write = lambda key: None
-    report_build(store, KEYS, tmp_path, tmp_path / "out", workers=1)
+    report(store, Places(tmp_path, tmp_path / "out"))
     assert KEYS.manifest in store.objects
 
 
 def test_the_reports_and_their_manifest_are_stored_with_content_types(
     store: TroubledStore, tmp_path: Path
 ) -> None:
-    totals, ledger = report_build(store, KEYS, tmp_path, tmp_path / "out", workers=2)
+    totals, ledger = report(store, Places(tmp_path, tmp_path / "out"))
     assert ledger == stored_ledger(store)
     described = from_json(ReportManifest, store.get(KEYS.manifest).data, name="manifest")
     assert (described.totals, described.data_sha256) == (totals, ledger.combined and ledger.combined.sha256)
@@ -129,7 +140,7 @@ def test_the_reports_and_their_manifest_are_stored_with_content_types(
         assert (len(data), hashlib.sha256(data).hexdigest()) == (file.size_bytes, file.sha256)
     assert store.headers[KEYS.report("html/index.html")][0] == "text/html; charset=utf-8"
     assert store.headers[KEYS.report("coverage.xml")][0] == "application/xml"
-    assert store.writes[-1] == KEYS.manifest
+    assert store.writes[-3:] == [KEYS.manifest, report_cache("main"), reported("main")]
     assert not any(key.endswith(".gitignore") for key in store.objects)
     assert gate_build(store, KEYS, GateSettings(total=50)) != ()  # type: ignore[arg-type]
 
@@ -137,7 +148,7 @@ def test_the_reports_and_their_manifest_are_stored_with_content_types(
 def test_outcomes_come_in_the_order_of_the_plan_with_contexts_and_notes(
     store: TroubledStore, tmp_path: Path
 ) -> None:
-    report_build(store, KEYS, tmp_path, tmp_path / "out", workers=2)
+    report(store, Places(tmp_path, tmp_path / "out"))
     cases = ET.parse(tmp_path / "out/junit.xml").getroot()[0]
     assert [case.get("name") for case in cases] == ["test_tiers", "test_net"]
     assert "test_net" in next((tmp_path / "out/html").glob("*prices_py.html")).read_text()
@@ -147,7 +158,7 @@ def test_outcomes_come_in_the_order_of_the_plan_with_contexts_and_notes(
 def test_nothing_is_left_in_the_working_folder(store: TroubledStore, tmp_path: Path) -> None:
     workdir = tmp_path / "work"
     workdir.mkdir()
-    report_build(store, KEYS, workdir, tmp_path / "out", workers=2)
+    report(store, Places(workdir, tmp_path / "out"))
     assert list(workdir.iterdir()) == []
 
 
@@ -155,8 +166,10 @@ def test_a_build_without_a_plan_is_reported_from_the_checkout(store: TroubledSto
     store.put(KEYS.ledger, to_json(replace(stored_ledger(store), verdict="unverified")))
     (store.root / KEYS.plan).unlink()
     with pytest.raises(IncompleteDataError, match="no plan"):
-        report_build(store, KEYS, tmp_path, tmp_path / "out", workers=2)
+        report(store, Places(tmp_path, tmp_path / "out"))
     checkout = tmp_path / "measured" / "project"
-    totals, _ = report_build(store, KEYS, tmp_path, tmp_path / "out", workers=2, source_dir=checkout)
+    totals, _ = report_build(
+        store, KEYS, Places(tmp_path, tmp_path / "out", source_dir=checkout), workers=2, narrate=print
+    )
     assert totals.measures_branches
     assert "UNVERIFIED" in (tmp_path / "out/summary.md").read_text()
