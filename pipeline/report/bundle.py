@@ -3,8 +3,8 @@
     magic, size and SHA-256 of the index, the index (JSON, zstd), then one entry (zstd) after the other
 
 The index has for each entry its key, place and size, the SHA-256 of key and entry together, and in how many
-reports since it wasn't used. So an entry that is damaged, cut off, or lies under another's key is none; and
-what has no whole index is no bundle.
+reports since it wasn't used; the entry has its key in it, too. So one that is damaged, cut off, or lies under
+another's key is none; and what has no whole index is no bundle.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import struct
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, BinaryIO
+from typing import Annotated, BinaryIO, Self
 
 import zstandard
 from pydantic import Field, TypeAdapter, ValidationError
@@ -48,7 +48,12 @@ class Bundle:
         self._begin = file.tell()
         self.places = places
 
-    def packed(self, key: str) -> bytes | None:
+    def content(self, key: str) -> bytes | None:
+        """Return what was kept under a key, or ``None`` if there is nothing that proves itself."""
+        entry = self.entry(key)
+        return None if entry is None else unpack_entry(key, entry)
+
+    def entry(self, key: str) -> bytes | None:
         """Return an entry as it lies there, or ``None`` if there is no such one that proves itself."""
         place = self.places.get(key)
         if place is None:
@@ -59,8 +64,10 @@ class Bundle:
             return None
         return found if _proof(key, found) == place.sha256 else None
 
-    def close(self) -> None:
-        """Close the file."""
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
         self._file.close()
 
 
@@ -83,7 +90,7 @@ def _read_index(file: BinaryIO) -> dict[str, Place] | None:
     if hashlib.sha256(index).digest() != digest:
         return None
     try:
-        return _INDEX.validate_json(unpacked(index, _LARGEST_INDEX))
+        return _INDEX.validate_json(_unpacked(index, _LARGEST_INDEX))
     except (ValidationError, zstandard.ZstdError):
         return None
 
@@ -95,7 +102,7 @@ def write_bundle(path: Path, entries: Iterable[tuple[str, int, bytes]]) -> None:
     for key, unused, entry in chosen:
         places[key] = Place(offset, len(entry), _proof(key, entry), unused)
         offset += len(entry)
-    index = packed(_INDEX.dump_json(places))
+    index = _packed(_INDEX.dump_json(places))
     with path.open("wb") as file:
         file.write(_MAGIC + _HEAD.pack(len(index), hashlib.sha256(index).digest()) + index)
         file.writelines(entry for _, _, entry in chosen)
@@ -105,13 +112,25 @@ def _proof(key: str, entry: bytes) -> str:
     return hashlib.sha256(key.encode() + b"\0" + entry).hexdigest()
 
 
-def packed(content: bytes) -> bytes:
-    """Return the content as an entry holds it."""
+def pack_entry(key: str, content: bytes) -> bytes:
+    """Return an entry: the content, and the key that it belongs to."""
+    return _packed(f"{key}\n".encode() + content)
+
+
+def unpack_entry(key: str, entry: bytes) -> bytes | None:
+    """Return an entry's content, or ``None`` if it is none, or one that belongs to another key."""
+    try:
+        own, _, content = _unpacked(entry, _LARGEST_ENTRY).partition(b"\n")
+    except zstandard.ZstdError:
+        return None
+    return content if own == key.encode() else None
+
+
+def _packed(content: bytes) -> bytes:
     return zstandard.ZstdCompressor(level=_LEVEL).compress(content)
 
 
-def unpacked(entry: bytes, limit: int = _LARGEST_ENTRY) -> bytes:
-    """Return an entry's content. Raises ``ZstdError`` if it is none, or larger than the limit."""
+def _unpacked(entry: bytes, limit: int) -> bytes:
     size = zstandard.frame_content_size(entry)
     if not 0 <= size <= limit:
         raise zstandard.ZstdError("it is larger than it may be, or doesn't say how large it is")

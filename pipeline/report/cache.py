@@ -17,24 +17,29 @@ _MOST_BYTES = 256 << 20
 
 
 class ReportCache:
-    """What was found in the cache, and what it shall hold."""
+    """What was found in the cache, and what it shall hold.
+
+    Attributes:
+        bundles: that were found; the first one counts first.
+        made: entries that this report has made, by key.
+    """
 
     def __init__(self, bundles: Sequence[Bundle]) -> None:
         self.bundles = tuple(bundles)
         self._used: dict[str, None] = {}
-        self._made: dict[str, bytes] = {}
+        self.made: dict[str, bytes] = {}
 
     def note(self, made: Iterable[Made]) -> None:
         """Take over what belongs to the sources of a report."""
         for one in made:
             self._used |= dict.fromkeys(one.keys)
-            self._made |= dict(one.entries)
+            self.made |= dict(one.entries)
 
     @property
     def is_news(self) -> bool:
         """Whether there is anything that the first bundle doesn't hold."""
         held = self.bundles[0].places if self.bundles else {}
-        return bool(self._made or self._used.keys() - held.keys())
+        return bool(self.made or self._used.keys() - held.keys())
 
     def write(self, path: Path) -> None:
         """Write the new bundle to ``path``. Raises ``OSError``."""
@@ -42,11 +47,11 @@ class ReportCache:
 
     def _chosen(self) -> list[tuple[str, int, bytes]]:
         """Return the entries to keep; of too many, those that were used last."""
-        chosen = {key: (0, entry) for key, entry in self._made.items()}
+        chosen = {key: (0, entry) for key, entry in self.made.items()}
         for bundle in self.bundles:
             for key, place in bundle.places.items():
                 unused = 0 if key in self._used else place.unused + 1
-                entry = bundle.packed(key) if key not in chosen and unused <= _UNUSED else None
+                entry = bundle.entry(key) if key not in chosen and unused <= _UNUSED else None
                 if entry is not None:
                     chosen[key] = unused, entry
         kept, left = [], _MOST_BYTES

@@ -7,11 +7,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import zstandard
 from coverage import Coverage
 
 from pipeline.report import entries, facts
-from pipeline.report.bundle import Bundle, packed, unpacked
+from pipeline.report.bundle import Bundle, pack_entry
 from pipeline.report.cache_keys import Keys
 from pipeline.report.entries import KeptFragment
 from pipeline.report.facts import Facts
@@ -77,10 +76,8 @@ class Memory:
 
     def _contents(self, key: str) -> Iterator[bytes]:
         for bundle in self._bundles:
-            entry = bundle.packed(key)
-            with contextlib.suppress(zstandard.ZstdError):
-                if entry is not None:
-                    yield unpacked(entry)
+            if (content := bundle.content(key)) is not None:
+                yield content
 
 
 def new_entries(known: Known, kept: KeptFragment | None, learned: Facts | None) -> tuple[Entry, ...]:
@@ -88,7 +85,7 @@ def new_entries(known: Known, kept: KeptFragment | None, learned: Facts | None) 
     found: list[Entry] = []
     with contextlib.suppress(ValueError):  # a text that no encoding has: made anew each time, then
         if kept:
-            found.append((known.fragment_key, packed(entries.to_entry(kept))))
+            found.append((known.fragment_key, pack_entry(known.fragment_key, entries.to_entry(kept))))
         if learned:
-            found.append((known.facts_key, packed(facts.to_entry(learned))))
+            found.append((known.facts_key, pack_entry(known.facts_key, facts.to_entry(learned))))
     return tuple(found)

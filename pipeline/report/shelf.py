@@ -11,7 +11,7 @@ import hashlib
 import secrets
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -68,16 +68,13 @@ class Shelf:
         The store's bundle is fetched only if it isn't the one that lies here.
         """
         branch, last = self._last()
-        bundles = _opened(self._folder / _LOCAL, self._narrate) if self._folder and self._local else []
+        paths = [self._folder / _LOCAL] if self._folder and self._local else []
         if last and last.cache_sha256 != self._local:
-            bundles += self._fetched(branch)
+            paths += self._fetched(branch)
         if last and branch == self._branch:
             self._stored = last.cache_sha256
-        try:
+        with _opened(paths, self._narrate) as bundles:
             yield ReportCache(bundles), self._files(last) if last else Earlier(self._store)
-        finally:
-            for bundle in bundles:
-                bundle.close()
 
     def keep(self, cache: ReportCache, ledger: Ledger) -> None:
         """Leave the cache for the next reports, here and in the store, and note which build this was.
@@ -111,7 +108,7 @@ class Shelf:
                 self._narrate(f"all reports are made anew: {error}")
         return self._branch, None
 
-    def _fetched(self, branch: str) -> list[Bundle]:
+    def _fetched(self, branch: str) -> list[Path]:
         path = self._scratch / "fetched"
         try:
             self._store.download(report_cache(branch), path)
@@ -120,7 +117,7 @@ class Shelf:
         except PipelineError as error:
             self._narrate(f"the cache of reports can't be used: {error}")
             return []
-        return _opened(path, self._narrate)
+        return [path]
 
     def _files(self, last: Reported) -> Earlier:
         try:
@@ -137,15 +134,12 @@ class Shelf:
 @contextlib.contextmanager
 def cache_here(folder: Path, narrate: Narrate) -> Iterator[ReportCache]:
     """Give this machine's cache, for data that belongs to no build, and keep what it holds in the end."""
-    bundles = _opened(folder / _LOCAL, narrate) if (folder / _LOCAL).exists() else []
-    cache = ReportCache(bundles)
-    try:
+    path = folder / _LOCAL
+    with _opened([path] if path.exists() else [], narrate) as bundles:
+        cache = ReportCache(bundles)
         yield cache
         if cache.is_news:
             _write_here(cache, folder, narrate)
-    finally:
-        for bundle in bundles:
-            bundle.close()
 
 
 def _write_here(cache: ReportCache, folder: Path, narrate: Narrate) -> None:
@@ -157,19 +151,22 @@ def _write_here(cache: ReportCache, folder: Path, narrate: Narrate) -> None:
         narrate(f"{_NOT_KEPT}: {error}")
 
 
-def _opened(path: Path, narrate: Narrate) -> list[Bundle]:
-    """Return the bundle in a file, or nothing, and say why."""
-    try:
-        bundle = open_bundle(path)
-    except OSError as error:
-        narrate(f"the cache of reports can't be used: {error}")
-        return []
-    if bundle is None:
-        narrate(
-            f"the cache of reports starts anew: {path.name} is damaged, or of another version of covfleet"
-        )
-        return []
-    return [bundle]
+@contextlib.contextmanager
+def _opened(paths: Iterable[Path], narrate: Narrate) -> Iterator[list[Bundle]]:
+    """Give the bundles in these files; tell of those that can't be used."""
+    with contextlib.ExitStack() as stack:
+        bundles = []
+        for path in paths:
+            try:
+                bundle = open_bundle(path)
+            except OSError as error:
+                narrate(f"the cache of reports can't be used: {error}")
+                continue
+            if bundle:
+                bundles.append(stack.enter_context(bundle))
+            else:
+                narrate("the cache of reports starts anew: it is damaged, or of another version of covfleet")
+        yield bundles
 
 
 def _keep_here(folder: Path, bundle: Path) -> None:

@@ -160,9 +160,10 @@ def ours(folder: Path, data: Path, into: Path, processes: int, bundle: Path) -> 
     for made in (into, scratch):
         made.mkdir()
     found = open_bundle(bundle) if bundle.exists() else None
-    cache = ReportCache([found] if found else [])
-    render(Rendering(data, folder, into, scratch, False, "", "complete", processes, cache))
-    cache.write(bundle.with_suffix(".new"))
+    with found or contextlib.nullcontext():
+        cache = ReportCache([found] if found else [])
+        render(Rendering(data, folder, into, scratch, False, "", "complete", processes, cache))
+        cache.write(bundle.with_suffix(".new"))
     bundle.with_suffix(".new").rename(bundle)
     return cache
 
