@@ -16,6 +16,7 @@ from pipeline.errors import StoreError
 from pipeline.keys import BuildKeys
 from pipeline.ports import Clock, Narrate, ObjectStore
 from pipeline.progress import Display
+from pipeline.rehearsal import Rehearsals
 from pipeline.status import ENDED, BuildStatus, ShardStatus, StatusReader
 
 
@@ -122,10 +123,10 @@ class Watch:
     stop: threading.Event  # set: end at once
 
 
-def follow(combination: Combination, watch: Watch) -> None:
+def follow(combination: Combination, rehearsals: Rehearsals, watch: Watch) -> None:
     """Merge what shards deliver until nothing more comes, or none of them gives a sign of life any more.
 
-    Whether anything is missing, finishing the combination says.
+    Meanwhile the reports are rehearsed. Whether anything is missing, finishing the combination says.
 
     Raises:
         KeyboardInterrupt: ``watch.stop`` was set. What was merged stays merged.
@@ -137,6 +138,7 @@ def follow(combination: Combination, watch: Watch) -> None:
                 status = watch.reader.read()
                 watch.display.show(status)
                 combination.advance()
+                rehearsals.consider(status.batches_done / max(status.batches, 1))
                 if watch.ending.reached(status):
                     return
             except StoreError as error:

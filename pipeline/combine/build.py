@@ -94,6 +94,11 @@ class Combination:
         transfers: how to download.
         growing: what was merged in advance, and where to merge more.
 
+    Attributes:
+        plan: the build's.
+        source_dir: the project as it was measured.
+        workdir: the folder that was given.
+
     Raises:
         ConfigurationError: there is no such build, or the project's coverage settings are unreadable.
         StoreError: the store failed.
@@ -110,16 +115,16 @@ class Combination:
         workdir.mkdir(parents=True, exist_ok=True)
         self._store = store
         self._keys = keys
-        self._workdir = workdir
+        self.workdir = workdir
         self._transfers = transfers
         self._growing = growing
         self._refused: set[str] = set()  # data files that are damaged, by SHA-256: finish says how
-        self._plan = read_plan(store, keys)
-        self._known = [source.path for source in self._plan.sources]
+        self.plan = read_plan(store, keys)
+        self._known = [source.path for source in self.plan.sources]
         self._results = Results(store, keys, transfers.workers)
-        self._source_dir = Path(tempfile.mkdtemp(dir=workdir, prefix="sources-"))
-        self._source_problems = _fetch_sources(store, keys, self._plan, self._source_dir)
-        self._settings = CoverageSettings() if self._source_problems else read_settings(self._source_dir)
+        self.source_dir = Path(tempfile.mkdtemp(dir=workdir, prefix="sources-"))
+        self._source_problems = _fetch_sources(store, keys, self.plan, self.source_dir)
+        self._settings = CoverageSettings() if self._source_problems else read_settings(self.source_dir)
 
     def advance(self) -> None:
         """Merge what has come since the last time; the less is left to ``finish``.
@@ -130,11 +135,11 @@ class Combination:
         if self._growing is None or self._source_problems:
             return
         results, _ = self._results.read()
-        results = tuple(accepted(self._plan, results))
+        results = tuple(accepted(self.plan, results))
         named = {file.sha256 for result in results for file in result.data_files}
         if named <= self._growing.merged.keys() | self._refused:
             return
-        with tempfile.TemporaryDirectory(dir=self._workdir, prefix="data-") as folder:
+        with tempfile.TemporaryDirectory(dir=self.workdir, prefix="data-") as folder:
             wanted, _ = promised(results, self._objects(), Path(folder))
             new = [data for data in wanted if _hash(data) not in self._growing.merged.keys() | self._refused]
             while new and self._growing:
@@ -142,6 +147,13 @@ class Combination:
                 self._grow(some, fetch(self._store, self._keys.of_commit, some, self._transfers), results)
                 for data in some:
                     data.path.unlink(missing_ok=True)
+
+    def snapshot(self, out: Path) -> bool:
+        """Write what is merged so far as the data file ``out``; say whether there is anything."""
+        if self._growing is None or not self._growing.merged:
+            return False
+        self._growing.copy(out)
+        return True
 
     def finish(self, *, allow_partial: bool) -> Combined:
         """Combine what there is now, or say what is wrong with it.
@@ -155,7 +167,7 @@ class Combination:
             IncompleteDataError: the verdict forbids a result; the ledger is in the store.
             StoreError: the store failed.
         """
-        store, keys, plan = self._store, self._keys, self._plan
+        store, keys, plan = self._store, self._keys, self.plan
         evidence, wanted = self._evidence()
         paths = chain.from_iterable(data.files for data in evidence.checked)
         resolution = self._resolved(paths, evidence.results)
@@ -163,7 +175,7 @@ class Combination:
         if not publishable(ledger, allow_partial=allow_partial):
             store.put(keys.ledger, to_json(ledger), content_type="application/json")
             raise refusal(ledger, f"build {plan.build} of commit {plan.commit}")
-        out = self._workdir / ".coverage"
+        out = self.workdir / ".coverage"
         self._merge(evidence, wanted, resolution, out)
         self._keep_earlier(out)
         outcomes = outcomes_of(plan, evidence.results)
@@ -172,7 +184,7 @@ class Combination:
         for key in (keys.combined, keys.of_commit.combined):
             store.upload(out, key, content_type="application/vnd.sqlite3")
         store.put(keys.ledger, to_json(ledger), content_type="application/json")
-        return Combined(ledger, out, self._source_dir, plan, outcomes)
+        return Combined(ledger, out, self.source_dir, plan, outcomes)
 
     def _objects(self) -> dict[str, ObjectInfo]:
         commit = self._keys.of_commit
@@ -182,17 +194,17 @@ class Combination:
         """Return what the store holds of the build, and the data files that it was to hold, by name."""
         results, damaged = self._results.read()
         objects = self._objects()
-        folder = Path(tempfile.mkdtemp(dir=self._workdir, prefix="data-"))
-        wanted, unfit = promised(accepted(self._plan, results), objects, folder)
+        folder = Path(tempfile.mkdtemp(dir=self.workdir, prefix="data-"))
+        wanted, unfit = promised(accepted(self.plan, results), objects, folder)
         ahead = dict(self._growing.merged) if self._growing else {}
         merged = [replace(ahead[_hash(data)], name=data.name) for data in wanted if _hash(data) in ahead]
         rest = [data for data in wanted if _hash(data) not in ahead]
         sound = fetch(self._store, self._keys.of_commit, rest, self._transfers)
         self._grow(rest, sound, results)
         named = {stored_name(file) for result in results for file in result.data_files}
-        alone = builds(self._store, self._keys.of_commit) == (self._plan.build,)
+        alone = builds(self._store, self._keys.of_commit) == (self.plan.build,)
         evidence = Evidence(
-            plan=self._plan,
+            plan=self.plan,
             results=results,
             checked=tuple(sorted([*merged, *sound.checked], key=_by_name)),
             problems=(*self._source_problems, *damaged, *unfit, *sound.problems),
@@ -202,7 +214,7 @@ class Combination:
         return evidence, {data.name: data for data in wanted}
 
     def _resolved(self, paths: Iterable[str], results: Iterable[BatchResult]) -> Resolution:
-        roots = {result.root for result in accepted(self._plan, results)}
+        roots = {result.root for result in accepted(self.plan, results)}
         return resolve(paths, known=self._known, roots=roots, rules=self._settings.rules)
 
     def _grow(self, files: Sequence[LocalData], sound: Sound, results: Iterable[BatchResult]) -> None:

@@ -121,6 +121,10 @@ class Growing(Union):
             own.get(path) == place for path, place in self._places.items()
         )
 
+    def copy(self, out: Path) -> None:
+        """Write what is merged so far as a data file, which must not exist."""
+        self._connection.execute("vacuum main into ?", (str(out),))
+
     def finish(self, out: Path) -> None:
         """Make of it the data file ``out``; it is closed then, and nothing is left of it."""
         self._finish()

@@ -52,9 +52,10 @@ def judge(evidence: Evidence, resolution: Resolution) -> Ledger:
     plan = evidence.plan
     results = tuple(sorted(accepted(plan, evidence.results), key=lambda result: result.batch))
     outcomes = outcomes_of(plan, results)
+    batches = {batch.id: batch for batch in plan.batches}
     problems = chain(
         evidence.problems,
-        *(_result_problems(plan, result) for result in evidence.results),
+        *(_result_problems(plan, batches, result) for result in evidence.results),
         _missing(plan, results),
         _ambiguous_files(results),
         _no_data(results),
@@ -146,8 +147,7 @@ def _name(file: DataFile) -> tuple[str, str]:
     return file.name, file.sha256
 
 
-def _result_problems(plan: Plan, result: BatchResult) -> Iterator[Problem]:
-    batches = {batch.id: batch for batch in plan.batches}
+def _result_problems(plan: Plan, batches: Mapping[str, Batch], result: BatchResult) -> Iterator[Problem]:
     whose = f"shard {result.shard} gave a result"
     if (result.commit, result.build) != (plan.commit, plan.build):
         detail = f"{whose} of build {result.build} of commit {result.commit}, not of this one"

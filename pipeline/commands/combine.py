@@ -18,6 +18,7 @@ from pipeline.errors import ConfigurationError, InterruptedRunError
 from pipeline.follow import Ending, Watch, combining_ahead, follow
 from pipeline.model import Ledger, to_json
 from pipeline.progress import make_display
+from pipeline.rehearsal import Rehearsals
 from pipeline.status import StatusReader
 
 _LONGEST_LOOK_S = 1.0
@@ -115,7 +116,8 @@ def _followed(session: Session, workdir: Path, patience_s: float) -> Combined:
     plan = read_plan(store, keys)
     file = session.own_folder() / "ahead" / f"{keys.commit}-{keys.build}"
     with combining_ahead(store, keys, workdir, file, workers=settings.s3.connections) as combination:
-        with stopping() as stop:
+        cache = session.own_folder() / "cache"
+        with stopping() as stop, Rehearsals(combination, store, cache, session.narrate) as rehearsals:
             watch = Watch(
                 reader=StatusReader(store, keys, plan),
                 ending=Ending(session.clock, settings.lease_s, patience_s),
@@ -125,7 +127,7 @@ def _followed(session: Session, workdir: Path, patience_s: float) -> Combined:
                 stop=stop,
             )
             try:
-                follow(combination, watch)
+                follow(combination, rehearsals, watch)
             except KeyboardInterrupt:
                 raise InterruptedRunError(
                     "interrupted", hint="What was merged is kept: the same command goes on from there."

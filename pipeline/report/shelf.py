@@ -26,6 +26,7 @@ from pipeline.report.cache import ReportCache
 from pipeline.reuse import Earlier
 
 _LOCAL = "reports"
+_FETCHED = "fetched"
 _NOT_KEPT = "the next reports will take longer, as the cache of these can't be kept"
 
 
@@ -76,6 +77,14 @@ class Shelf:
         with _opened(paths, self._narrate) as bundles:
             yield ReportCache(bundles), self._files(last) if last else Earlier(self._store)
 
+    def bring(self) -> None:
+        """Lay the bundle of the branch, or of a default branch, into this machine's folder if it is empty."""
+        if self._folder is None or self._local:
+            return
+        branch, last = self._last()
+        if last and self._fetched(branch):
+            _keep_here(self._folder, self._scratch / _FETCHED)
+
     def keep(self, cache: ReportCache, ledger: Ledger) -> None:
         """Leave the cache for the next reports, here and in the store, and note which build this was.
 
@@ -109,7 +118,7 @@ class Shelf:
         return self._branch, None
 
     def _fetched(self, branch: str) -> list[Path]:
-        path = self._scratch / "fetched"
+        path = self._scratch / _FETCHED
         try:
             self._store.download(report_cache(branch), path)
         except ObjectNotFoundError:

@@ -20,6 +20,7 @@ from benchmarks.measure import Cost, middle
 from benchmarks.overhead import overhead
 from benchmarks.reports import CORPORA as DATA
 from benchmarks.reports import compare_reports
+from benchmarks.tail import compare_tails
 from benchmarks.transfer import compare_transfers
 
 ROOT = Path(__file__).parents[2]
@@ -44,7 +45,7 @@ STAGES = ("tests", "combine", "report")
 def main() -> None:
     parser = argparse.ArgumentParser(prog="scripts/bench", description=__doc__)
     commands = parser.add_subparsers(
-        required=True, metavar="xdist|overhead|combine|growth|transfer|reports|contexts"
+        required=True, metavar="xdist|overhead|combine|growth|transfer|reports|tail|contexts"
     )
     xdist = commands.add_parser("xdist", help="two shards beside pytest -n 2 --cov")
     xdist.add_argument("--suite", action="append", choices=PARTS, help="one of them, or several")
@@ -61,6 +62,7 @@ def main() -> None:
     _add_combine(commands)
     _add_transfer(commands)
     _add_reports(commands)
+    _add_tail(commands)
     _add_contexts(commands)
     arguments = parser.parse_args()
     arguments.command(arguments)
@@ -72,6 +74,15 @@ def _add_reports(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     reports.add_argument("--rounds", type=int, default=3)
     reports.add_argument("--python", default="python3", help="the interpreter that measures the suites")
     reports.set_defaults(command=compare_reports)
+
+
+def _add_tail(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    tail = commands.add_parser("tail", help="from the last result to all reports, on Django's suite")
+    tail.add_argument("--shards", type=int, default=24, help="how many data files there are")
+    tail.add_argument("--contexts", action="store_true", help="branches with contexts instead of statements")
+    tail.add_argument("--rounds", type=int, default=3)
+    tail.add_argument("--python", default="python3.12", help="the interpreter that runs the suite")
+    tail.set_defaults(command=compare_tails)
 
 
 def _add_contexts(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

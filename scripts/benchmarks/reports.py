@@ -125,7 +125,7 @@ def _one_pass(project: Project, data: Path, into: Path) -> Cost:
 
 
 def _check_equal(expected: Path, made: Path) -> None:
-    wanted, found = _contents(expected), _contents(made)
+    wanted, found = contents(expected), contents(made)
     different = sorted(name for name in wanted.keys() | found.keys() if wanted.get(name) != found.get(name))
     if different:
         sys.exit(
@@ -133,7 +133,8 @@ def _check_equal(expected: Path, made: Path) -> None:
         )
 
 
-def _contents(folder: Path) -> dict[str, bytes]:
+def contents(folder: Path) -> dict[str, bytes]:
+    """Return what each report in a folder says, by its path, without times and the like."""
     files = (path for path in folder.rglob("*") if path.is_file())
     return {path.relative_to(folder).as_posix(): _STAMPS.sub(b"", path.read_bytes()) for path in files}
 
