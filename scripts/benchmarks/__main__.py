@@ -18,10 +18,10 @@ from benchmarks.contenders import Race, forget, in_one_command, with_covfleet, w
 from benchmarks.contexts import compare_contexts
 from benchmarks.measure import Cost, middle
 from benchmarks.overhead import overhead
-from benchmarks.reports import CORPORA as DATA
-from benchmarks.reports import compare_reports
+from benchmarks.reports import DATA, compare_reports
 from benchmarks.tail import compare_tails
 from benchmarks.transfer import compare_transfers
+from benchmarks.warm import compare_warm
 
 ROOT = Path(__file__).parents[2]
 CACHE = ROOT / ".cache" / "bench"
@@ -71,9 +71,10 @@ def main() -> None:
 def _add_reports(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     reports = commands.add_parser("reports", help="every format, beside coverage.py's five commands")
     reports.add_argument("--data", action="append", choices=DATA, help="one of them, or several")
+    reports.add_argument("--warm", action="store_true", help="of a commit that touches 2%% of the sources")
     reports.add_argument("--rounds", type=int, default=3)
     reports.add_argument("--python", default="python3", help="the interpreter that measures the suites")
-    reports.set_defaults(command=compare_reports)
+    reports.set_defaults(command=lambda given: (compare_warm if given.warm else compare_reports)(given))
 
 
 def _add_tail(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

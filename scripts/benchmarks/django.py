@@ -3,7 +3,7 @@
 Django's tests are run by ``tests/runtests.py``, not by pytest: so here is what the shards would leave, one
 data file each, with paths relative to the project. What tests do in subprocesses isn't measured.
 
-    python -m benchmarks.django --python python3.12 --shards 6 [--contexts]
+    python -m benchmarks.django --python python3.12 --shards 4 [--contexts]
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def prepare(
     folder: Path = CACHE,
     *,
     python: Path = Path(sys.executable),
-    shards: int = 6,
+    shards: int = 4,
     contexts: bool = False,
     labels: int = 0,
 ) -> Corpus:
@@ -118,7 +118,7 @@ def _text(project: Project) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--python", default="python3.12")
-    parser.add_argument("--shards", type=int, default=6)
+    parser.add_argument("--shards", type=int, default=4)
     parser.add_argument("--contexts", action="store_true")
     parser.add_argument("--labels", type=int, default=0)
     arguments = parser.parse_args()

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from checks.suites import SUITES, Project, prepare
 
+from benchmarks import django
 from benchmarks.measure import Cost, Place, middle, run
 
 ROOT = Path(__file__).parents[2]
@@ -42,6 +43,8 @@ CORPORA = {
     "jinja2": Corpus("jinja2, branch + contexts", _BRANCHES_AND_CONTEXTS, ("--cov", "--cov-context=test")),
     "attrs": Corpus("attrs, branch + contexts", _BRANCHES_AND_CONTEXTS, ("--cov", "--cov-context=test")),
 }
+DJANGO = "django"  # whose tests pytest doesn't run
+DATA = (*CORPORA, DJANGO)
 
 _ONE_PASS = """
 import sys
@@ -57,18 +60,36 @@ def compare_reports(arguments: argparse.Namespace) -> None:
     """Make the reports in turns, and print medians and ratios; exit if they differ by a byte."""
     print("| data | sources, MB of reports | | CPU s (ratio) | wall s (ratio) |")
     print("| --- " * 5 + "|")
-    for name in arguments.data or CORPORA:
-        project = prepare(
-            SUITES[name], Path(shutil.which(arguments.python) or sys.executable), CACHE, quick=False
-        )
-        data = _measured(CORPORA[name], project)
+    for name in arguments.data or DATA:
+        title, project, data = opened(name, arguments.python)
         ours, theirs = [], []
         for _ in range(arguments.rounds):
-            theirs.append(_stock(project, data, CACHE / "stock"))
+            theirs.append(stock(project, data, CACHE / "stock"))
             ours.append(_one_pass(project, data, CACHE / "covfleet"))
-            _check_equal(CACHE / "stock", CACHE / "covfleet")
-        for row in _rows(CORPORA[name].title, middle(ours), middle(theirs)):
+            check_equal(CACHE / "stock", CACHE / "covfleet")
+        for row in _rows(title, middle(ours), middle(theirs)):
             print(row, flush=True)
+
+
+def opened(name: str, python: str) -> tuple[str, Project, Path]:
+    """Return what a corpus is called in tables, its project and its data; they are made the first time."""
+    interpreter = Path(shutil.which(python) or sys.executable)
+    if name == DJANGO:
+        corpus = django.prepare(python=interpreter)
+        return "Django, statement", Project(name, corpus.root, corpus.python), _combined(corpus)
+    project = prepare(SUITES[name], interpreter, CACHE, quick=False)
+    return CORPORA[name].title, project, _measured(CORPORA[name], project)
+
+
+def _combined(corpus: django.Corpus) -> Path:
+    data = CACHE / "django.coverage"
+    if not data.exists():
+        CACHE.mkdir(parents=True, exist_ok=True)
+        combine = (sys.executable, "-P", "-m", "coverage", "combine", "--keep", "-q")
+        part = data.with_suffix(".part")
+        run(place(corpus.root), (*combine, f"--data-file={part}", *corpus.data_files))
+        part.rename(data)
+    return data
 
 
 def _measured(corpus: Corpus, project: Project) -> Path:
@@ -96,23 +117,25 @@ def _measured(corpus: Corpus, project: Project) -> Path:
     return data
 
 
-def _place(folder: Path) -> Place:
+def place(folder: Path) -> Place:
+    """Return where commands run, with an order of sets that both sides share."""
     return Place(folder, {**os.environ, "PYTHONHASHSEED": "0"}, CACHE / "log", frozenset({0}))
 
 
-def _stock(project: Project, data: Path, into: Path) -> Cost:
+def stock(project: Project, data: Path, into: Path) -> Cost:
+    """Make coverage.py's own reports, one after the other."""
     shutil.rmtree(into, ignore_errors=True)
     into.mkdir()
     coverage = (sys.executable, "-P", "-m", "coverage")
     common = (f"--data-file={data}", "--fail-under=0")
-    place = _place(project.root)
+    where = place(project.root)
     files = [
-        run(place, (*coverage, kind, "-q", f"-o{into / f'coverage.{kind}'}", *common))
+        run(where, (*coverage, kind, "-q", f"-o{into / f'coverage.{kind}'}", *common))
         for kind in ("xml", "json", "lcov")
     ]
-    html = run(place, (*coverage, "html", "-q", f"--directory={into / 'html'}", *common))
-    text = run(place, (*coverage, "report", "--format=text", *common))
-    place.log.rename(into / "coverage.txt")
+    html = run(where, (*coverage, "html", "-q", f"--directory={into / 'html'}", *common))
+    text = run(where, (*coverage, "report", "--format=text", *common))
+    where.log.rename(into / "coverage.txt")
     return sum(files, html + text)
 
 
@@ -121,10 +144,11 @@ def _one_pass(project: Project, data: Path, into: Path) -> Cost:
     for folder in (into, scratch):
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir()
-    return run(_place(CACHE), (sys.executable, "-P", "-c", _ONE_PASS, data, project.root, into, scratch))
+    return run(place(CACHE), (sys.executable, "-P", "-c", _ONE_PASS, data, project.root, into, scratch))
 
 
-def _check_equal(expected: Path, made: Path) -> None:
+def check_equal(expected: Path, made: Path) -> None:
+    """Exit if two folders of reports differ by more than their stamps."""
     wanted, found = contents(expected), contents(made)
     different = sorted(name for name in wanted.keys() | found.keys() if wanted.get(name) != found.get(name))
     if different:
@@ -143,7 +167,11 @@ def _rows(title: str, ours: Cost, theirs: Cost) -> Iterator[str]:
     made = [path for path in (CACHE / "covfleet").rglob("*") if path.is_file()]
     pages = sum(path.name.startswith("z_") for path in made)
     size = f"{pages}, {sum(path.stat().st_size for path in made) / 1e6:.0f}"
-    cpu, wall = theirs.cpu_s / ours.cpu_s, theirs.wall_s / ours.wall_s
-    figures = f"{ours.cpu_s:.1f} (**{cpu:.1f}x less**) | {ours.wall_s:.1f} (**{wall:.1f}x less**)"
-    yield f"| {title} | {size} | covfleet | {figures} |"
+    yield f"| {title} | {size} | covfleet | {figures(ours, theirs)} |"
     yield f"| | | `coverage html; xml; json; lcov; report` | {theirs.cpu_s:.1f} | {theirs.wall_s:.1f} |"
+
+
+def figures(ours: Cost, theirs: Cost) -> str:
+    """Return seconds and ratios, for two columns."""
+    cpu, wall = theirs.cpu_s / ours.cpu_s, theirs.wall_s / ours.wall_s
+    return f"{ours.cpu_s:.1f} (**{cpu:.1f}x less**) | {ours.wall_s:.1f} (**{wall:.1f}x less**)"

@@ -139,6 +139,16 @@ def test_the_numbers_of_files_and_contexts_are_without_effect(project: Project) 
     assert project.report() == 0
 
 
+def test_contexts_in_json_have_the_order_that_the_data_gives_them(project: Project) -> None:
+    project.config.write_text(f"{project.config.read_text()}[json]\nshow_contexts = true\n")
+    project.report()
+    with project.data() as db:
+        db.execute("update context set id = 1000 - id")
+        for table in ("line_bits", "arc"):
+            db.execute(f"update {table} set context_id = 1000 - context_id")
+    project.report()
+
+
 @pytest.mark.parametrize(
     "setting",
     [
