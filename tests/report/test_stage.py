@@ -8,70 +8,28 @@ from pathlib import Path
 from xml.etree import ElementTree as ET
 
 import pytest
-from support.measured import measure
+from support.combined import combined_build
 from support.troubled_store import TroubledStore
 
 from pipeline.errors import IncompleteDataError, StoreError
 from pipeline.gate import gate_build
 from pipeline.keys import BuildKeys, report_cache, reported
 from pipeline.model import (
-    Batch,
-    BatchResult,
-    DataFile,
-    Environment,
     Ledger,
-    Measurement,
-    Plan,
     ReportManifest,
-    TestOutcome,
     Totals,
     from_json,
     to_json,
 )
 from pipeline.report.stage import Places, report_build
 from pipeline.settings import GateSettings
-from pipeline.sources import manifest, pack
 
 KEYS = BuildKeys("c1", "b1")
 
 
 @pytest.fixture
 def store(tmp_path: Path) -> TroubledStore:
-    """A store with a combined build of two batches, the second of which was stored first."""
-    measured = measure(tmp_path / "measured", branch=True, contexts=True)
-    root = measured.source_dir
-    sources = manifest(
-        root, [path.relative_to(root).as_posix() for path in root.rglob("*") if path.is_file()]
-    )
-    data = measured.data_file.read_bytes()
-    described = DataFile(".coverage", len(data), hashlib.sha256(data).hexdigest())
-    batches = (Batch("zz", ("suite.py::test_tiers",), 2.0), Batch("aa", ("suite.py::test_net",), 1.0))
-    store = TroubledStore(tmp_path / "store")
-    plan = Plan(
-        commit="c1",
-        build="b1",
-        branch="main",
-        created_at="2025-11-22T12:00:00+00:00",
-        executor="process",
-        image="",
-        environment=Environment(python="2.7.18", pytest="8", coverage="7"),
-        measurement=Measurement(branch=True, contexts=True, core="ctrace"),
-        pytest_args=(),
-        sources=sources,
-        batches=batches,
-        deals=(("zz", "aa"),),
-    )
-    store.put(KEYS.plan, to_json(plan))
-    for batch in batches:
-        outcome = TestOutcome(batch.tests[0], "passed", 0.1)
-        result = BatchResult("c1", "b1", batch.id, 1, "t", 0.2, "ctrace", (outcome,), ())
-        store.put(KEYS.result(batch.id), to_json(result))
-    ledger = Ledger("c1", "b1", "main", "complete", 2, {"passed": 2}, combined=described)
-    store.put(KEYS.ledger, to_json(ledger))
-    store.put(KEYS.combined, data)
-    pack(root, sources, tmp_path / "sources.tar.zst")
-    store.upload(tmp_path / "sources.tar.zst", KEYS.sources)
-    return store
+    return combined_build(tmp_path)
 
 
 def report(store: TroubledStore, places: Places) -> tuple[Totals, Ledger]:
