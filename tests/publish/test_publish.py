@@ -286,6 +286,58 @@ def test_many_publishers_at_once_lose_nothing(store: TroubledStore, site: Troubl
     assert listed(site) == [f"b{number}" for number in reversed(range(8))]
 
 
+def test_what_the_branch_s_build_before_has_is_copied_within_the_site(
+    store: TroubledStore, site: TroubledStore
+) -> None:
+    publish(store, add_build(store, "1"), site)
+    publish(store, add_build(store, "2", minute=1), site)
+    copied = {key for key in site.copies if key.startswith("main/2/")}
+    assert copied == {f"main/2/{path}" for path in FILES}
+    for path, data in FILES.items():
+        assert site.objects[f"main/2/{path}"] == data
+        assert site.headers[f"main/2/{path}"] == site.headers[f"main/1/{path}"]
+    assert site.objects["main/2/summary.md"] == b"2"
+
+
+def test_a_damaged_report_in_the_site_is_not_copied_on(store: TroubledStore, site: TroubledStore) -> None:
+    publish(store, add_build(store, "1"), site)
+    site.put("main/1/html/index.html", b"<h1>rep")
+    publish(store, add_build(store, "2", minute=1), site)
+    assert site.objects["main/2/html/index.html"] == FILES["html/index.html"]
+
+
+def test_a_site_that_cannot_copy_gets_all_files(
+    store: TroubledStore, site: TroubledStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(*_: object, **__: object) -> None:
+        raise StoreError("no copies here")
+
+    publish(store, add_build(store, "1"), site)
+    monkeypatch.setattr(TroubledStore, "copy", refused)
+    publish(store, add_build(store, "2", minute=1), site)
+    assert {f"main/2/{path}" for path in FILES} <= set(site.objects)
+
+
+@pytest.mark.parametrize("pointer", [b"{", b"\xff", None])
+def test_a_site_whose_newest_build_nobody_knows_gets_all_files(
+    store: TroubledStore, site: TroubledStore, pointer: bytes | None
+) -> None:
+    first = add_build(store, "1")
+    publish(store, first, site)
+    if pointer is None:
+        (store.root / first.manifest).unlink()
+    else:
+        site.put(SiteKeys("main").pointer, pointer)
+    second = add_build(store, "2", minute=1)
+    if pointer is None:
+        publish(store, second, site)
+    else:
+        with pytest.raises(IncompleteDataError, match=r"latest\.json"):
+            publish(store, second, site)  # which says that the pointer is damaged, as before
+    assert site.copies == {}
+    assert {f"main/2/{path}" for path in FILES} <= set(site.objects)
+
+
 def test_content_types_and_cache_headers(store: TroubledStore, site: TroubledStore) -> None:
     publish(store, add_build(store, "1"), site)
     for_ever = "public, max-age=31536000, immutable"
