@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any
 
+import coverage.html
 from coverage import Coverage
 from coverage.html import FileToReport, HtmlReporter
 from coverage.jsonreport import JsonReporter
@@ -16,6 +17,7 @@ from coverage.plugin import FileReporter
 from coverage.report import SummaryReporter
 from coverage.xmlreport import XmlReporter
 
+from pipeline.report import sharing
 from pipeline.report.fragments import Fragment
 from pipeline.report.pages import PageStyle, WrittenPage
 
@@ -150,6 +152,10 @@ class _Json(JsonReporter):
         return f"\0{analysis.number}"  # no other string of the report holds a NUL
 
 
+def _write_html(path: str, html: str) -> None:
+    Path(path).write_bytes(sharing.normal_html(html))
+
+
 class HtmlAssembly(HtmlReporter):
     """coverage.py's HTML report around pages that were written already."""
 
@@ -166,7 +172,8 @@ class HtmlAssembly(HtmlReporter):
         self.coverage, self.data = made, cov.get_data()
         self._relink = relink
         self._linked: list[tuple[FileToReport, _Analysis]] = []
-        self.report(None)
+        with sharing.replaced(coverage.html, "write_html", _write_html):
+            self.report(None)
 
     def write_html_page(self, ftr: FileToReport) -> None:
         """Note which pages the one that lies there should link to."""

@@ -7,6 +7,7 @@ tokens, regions, narrowed analyses, the rows of the data file. Nothing here deci
 from __future__ import annotations
 
 import contextlib
+import json
 import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -221,17 +222,20 @@ class SharedRows:
             forget()
 
     def _contexts_of_arcs(self, filename: str) -> dict[int, list[str]]:
-        """Do what ``contexts_by_lineno`` does, with a string for each context, not for each row."""
+        """Do what ``contexts_by_lineno`` does, with a row for each context, not for each arc of it."""
         data = self._data
         chosen = data._query_context_ids
         only = "" if chosen is None else f" and context_id in ({', '.join('?' * len(chosen))})"
-        query = f"select fromno, tono, context_id from arc where file_id = ?{only}"  # noqa: S608 - question marks
-        found: defaultdict[int, set[int]] = defaultdict(set)
+        query = (
+            "select context_id, group_concat(fromno), group_concat(tono) "  # noqa: S608 - question marks
+            f"from arc where file_id = ?{only} group by context_id"
+        )
+        found: defaultdict[int, list[str]] = defaultdict(list)
         with data._connect() as db, db.execute(query, [data._file_id(filename), *(chosen or ())]) as rows:
-            for start, end, context in rows:
-                found[start].add(context)
-                found[end].add(context)
-        return {line: [self._contexts[i] for i in ids] for line, ids in found.items() if line > 0}
+            for context, starts, ends in rows:
+                for line in set(json.loads(f"[{starts},{ends}]")):
+                    found[line].append(self._contexts[context])
+        return {line: contexts for line, contexts in found.items() if line > 0}
 
 
 def _remember(data: CoverageData, name: str, ask: Callable[[str], object]) -> Callable[[], None]:
