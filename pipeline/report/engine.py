@@ -1,8 +1,9 @@
 """All of coverage.py's reports in one pass over the sources.
 
 Each source is parsed once, and what every format says about it is made from that (``fragments``, ``pages``),
-on all cores (``passes``); then coverage.py's own reporters put it together (``assembly``). What is used of
-coverage.py is private: ``VERSIONS`` are those with whose output the tests compare this one's, byte by byte.
+on all cores (``passes``), or taken over from an earlier report (``memory``, ``cache``); then the reporters of
+coverage.py put it together (``assembly``). What is used of it is private: ``VERSIONS`` are those with whose
+output the tests compare this one's, byte by byte.
 """
 
 from __future__ import annotations

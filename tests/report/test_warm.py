@@ -226,6 +226,19 @@ def test_a_source_that_cannot_be_read_is_an_error_as_before(project: Project) ->
     project.report()
 
 
+def test_nothing_is_kept_of_what_a_plugin_reads(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    (project.folder / "templates_plugin.py").write_text(stock_bytes.PLUGIN)
+    monkeypatch.syspath_prepend(project.folder)
+    config = project.config.read_text().replace("[run]", "[run]\nplugins = templates_plugin")
+    project.config.write_text(config)
+    with project.data() as db:
+        stock = "select id, 'templates_plugin.Templates' from file where path like '%stock.py'"
+        db.execute(f"insert into tracer (file_id, tracer) {stock}")
+    project.bundle.unlink()
+    assert project.report() == 4 * (FRAGMENT + FACTS)
+    assert project.report() == 0
+
+
 def flipped(content: bytearray, chance: random.Random) -> bytes:
     content[chance.randrange(len(content))] ^= 1 << chance.randrange(8)
     return bytes(content)
