@@ -98,11 +98,11 @@ class Shelf:
             if not is_kept:
                 cache.write(bundle)
                 digest = _digest(bundle)
+                if self._folder:
+                    _keep_here(self._folder, bundle, self._narrate)
                 self._store.upload(bundle, report_cache(self._branch))
             last = Reported(ledger.commit, ledger.build, digest)
             self._store.put(reported(self._branch), to_json(last))
-            if self._folder and not is_kept:
-                _keep_here(self._folder, bundle)
         except (OSError, PipelineError) as error:
             self._narrate(f"{_NOT_KEPT}: {error}")
 
@@ -148,16 +148,9 @@ def cache_here(folder: Path, narrate: Narrate) -> Iterator[ReportCache]:
         cache = ReportCache(bundles)
         yield cache
         if cache.is_news:
-            _write_here(cache, folder, narrate)
-
-
-def _write_here(cache: ReportCache, folder: Path, narrate: Narrate) -> None:
-    try:
-        with tempfile.TemporaryDirectory(prefix="covfleet-") as scratch:
-            cache.write(Path(scratch, "bundle"))
-            _keep_here(folder, Path(scratch, "bundle"))
-    except OSError as error:
-        narrate(f"{_NOT_KEPT}: {error}")
+            with tempfile.TemporaryDirectory(prefix="covfleet-") as scratch:
+                cache.write(Path(scratch, "bundle"))
+                _keep_here(folder, Path(scratch, "bundle"), narrate)
 
 
 @contextlib.contextmanager
@@ -178,14 +171,18 @@ def _opened(paths: Iterable[Path], narrate: Narrate) -> Iterator[list[Bundle]]:
         yield bundles
 
 
-def _keep_here(folder: Path, bundle: Path) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
+def _keep_here(folder: Path, bundle: Path, narrate: Narrate) -> None:
+    """Let a copy of the bundle be this machine's, or tell why it can't be."""
     part = folder / f".{secrets.token_hex(16)}.part"
     try:
-        shutil.move(bundle, part)
-        part.replace(folder / _LOCAL)
-    finally:
-        part.unlink(missing_ok=True)
+        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            shutil.copyfile(bundle, part)
+            part.replace(folder / _LOCAL)
+        finally:
+            part.unlink(missing_ok=True)
+    except OSError as error:
+        narrate(f"{_NOT_KEPT}: {error}")
 
 
 def _digest(path: Path) -> str:

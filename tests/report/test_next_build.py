@@ -179,3 +179,21 @@ def test_a_cache_that_cannot_be_kept_costs_no_build(machines: Machines, key: str
     assert machines.told == [
         "the next reports will take longer, as the cache of these can't be kept: connection lost"
     ]
+
+
+def test_a_machine_that_can_keep_nothing_still_leaves_its_cache_in_the_store(machines: Machines) -> None:
+    (machines.folder / "in the way").write_text("a file")
+    machines.report(next_build(machines.store, "b2", branch="feature/x"), "in the way")
+    assert report_cache("feature/x") in machines.store.writes
+    assert len(machines.told) == 1
+    assert "can't be kept" in machines.told[0]
+
+
+def test_a_machine_keeps_its_cache_though_the_store_fails(machines: Machines) -> None:
+    def breaks(key: str) -> None:
+        if key == report_cache("feature/x"):
+            raise StoreError("connection lost")
+
+    machines.store.before_write = breaks
+    machines.report(next_build(machines.store, "b2", branch="feature/x"), "another")
+    assert (machines.folder / "another/reports").is_file()
