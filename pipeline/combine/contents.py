@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-SCHEMA_VERSION = 7
+from pipeline.combine.schema import SCHEMA_VERSION
+
 LARGEST_LINE = 10_000_000  # no source file has more lines; a data file that says so is damaged or hostile
 
 _TABLES = {
