@@ -183,13 +183,17 @@ class TestOutcome:
 
 @dataclass(frozen=True, slots=True)
 class DataFile:
-    """A coverage data file in the commit's folder. Size and hash are its own, however it is stored."""
+    """A coverage data file in the commit's folder. Size and hash are its own, however it is stored.
+
+    ``checked``: whoever hashed these bytes had found every page and row in them sound.
+    """
 
     name: str
     size_bytes: int
     sha256: str
     compression: Compression = "none"
     stored_bytes: int = 0  # size of the object, if it is compressed
+    checked: bool = False
 
     @property
     def object_bytes(self) -> int:

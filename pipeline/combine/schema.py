@@ -10,7 +10,7 @@ import contextlib
 import sqlite3
 from pathlib import Path
 
-SCHEMA_VERSION = 7
+from pipeline.soundness import SCHEMA_VERSION
 
 _SCHEMA = """\
 CREATE TABLE coverage_schema (

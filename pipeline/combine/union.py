@@ -18,13 +18,14 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from pipeline.combine.contents import LARGEST_LINE
-from pipeline.combine.schema import SCHEMA_VERSION, create
+from pipeline.combine.schema import create
 from pipeline.errors import IncompleteDataError
+from pipeline.soundness import LARGEST_LINE, SCHEMA_VERSION
 
 _MOST_UNITED = 200_000  # bitmaps in memory: about 60 MB
 _INPUTS = tuple(f"input{number}" for number in range(8))  # SQLite attaches ten databases at most
-_SORTED_ROWS = 50_000  # of lines that are sorted at a time: they and their order fit into a processor's cache
+_FEW = 8  # times fewer contexts are few: their rows are looked up, not met on a way through all
+_MAPPED_BYTES = 16 * 1024 * 1024  # of each input: its pages are read where they lie, at random
 _LONGEST_VALUE = 2 * 1024 * 1024  # bytes of one bitmap, path or context; a bitmap of LARGEST_LINE has 1.25 MB
 # No journal: whoever fails starts again from nothing.
 _SETUP = """
@@ -35,18 +36,14 @@ _SETUP = """
 """
 _CONTEXTS = "create temp table {input}_contexts (id integer primary key, new integer)"
 
-# Lines are read from their table and sorted, part by part; arcs from their index, which holds all columns in
-# order, for one source in one data file at a time. "refused" ends all of it: what isn't a number is beyond
-# any bound, too.
-_LINES_END = """
-    select max(rowid) from (select rowid from {input}.line_bits not indexed where rowid > ? limit ?)"""
+# Rows are read in the order of an input's index, source by source. "refused" ends all of it: what isn't a
+# number is beyond any bound, too.
 _COPY_LINES = """
     insert into main.line_bits (file_id, context_id, numbits)
     select files.new, contexts.new, iif(typeof(row.numbits) = 'blob', row.numbits, refused('{input}'))
-    from {input}.line_bits as row not indexed
-    cross join files on files.id = row.file_id
-    cross join {input}_contexts as contexts on contexts.id = row.context_id
-    where row.rowid > ? and row.rowid <= ? order by 1, 2"""
+    from (select id, new from files order by new) as files
+    cross join {input}.line_bits as row on row.file_id = files.id
+    cross join {input}_contexts as contexts on contexts.id = row.context_id"""
 _COPY_ARCS = """
     insert or ignore into main.arc (file_id, context_id, fromno, tono)
     select ?, contexts.new, row.fromno, iif(
@@ -58,6 +55,10 @@ _SHARED_LINES = """
     select row.file_id, contexts.new, iif(typeof(row.numbits) = 'blob', row.numbits, refused('{input}'))
     from {input}.line_bits as row not indexed
     cross join {input}_contexts as contexts on contexts.id = row.context_id"""
+_SHARED_FEW_LINES = """
+    select row.file_id, contexts.new, iif(typeof(row.numbits) = 'blob', row.numbits, refused('{input}'))
+    from files cross join {input}_contexts as contexts
+    cross join {input}.line_bits as row on row.file_id = files.id and row.context_id = contexts.id"""
 _VERSION = """
     insert or ignore into main.meta select key, value from {input}.meta
     where key = 'version' and value glob '[0-9]*' and length(value) < 40"""
@@ -69,6 +70,17 @@ _UNITE_LINES = """
 
 class UnfitError(Exception):
     """This module doesn't know what to make of a data file, or of several together: ask coverage.py."""
+
+
+class _Places(dict[str, str]):
+    """The project's path for each measured path, looked up once; empty for what is left out."""
+
+    def __init__(self, own: Mapping[str, str]) -> None:
+        self._own = own
+
+    def __missing__(self, path: str) -> str:
+        place = self[path] = self._own.get(path, "")
+        return place
 
 
 class Union:
@@ -120,19 +132,20 @@ class Union:
             IncompleteDataError: one has lines or arcs that are none; checking it would have told.
             sqlite3.Error: one isn't a data file, or the result can't be written.
         """
-        waiting = list(paths)
+        waiting, places = list(paths), _Places(own)
         while waiting:
-            self._add_together(waiting[: len(_INPUTS)], own)
+            self._add_together(waiting[: len(_INPUTS)], places)
             del waiting[: len(_INPUTS)]
 
-    def _add_together(self, paths: Sequence[Path], own: Mapping[str, str]) -> None:
+    def _add_together(self, paths: Sequence[Path], places: _Places) -> None:
         inputs = dict(zip(_INPUTS, paths, strict=False))
         for name, path in inputs.items():
             address = f"{path.resolve().as_uri()}?mode=ro&immutable=1"
             self._connection.execute(f"attach ? as {name}", (address,))
+            self._connection.execute(f"pragma {name}.mmap_size = {_MAPPED_BYTES}")
         self._connection.execute("begin")
         try:
-            self._copy_arcs({name: self._add(name, own) for name in inputs})
+            self._copy_arcs({name: self._add(name, places) for name in inputs})
         except sqlite3.Error as error:
             if self._refused:
                 wrong = f"lines beyond {LARGEST_LINE}, or of a wrong type"
@@ -142,11 +155,11 @@ class Union:
         for name in inputs:
             self._connection.execute(f"detach {name}")
 
-    def _add(self, name: str, own: Mapping[str, str]) -> Mapping[int, int]:
+    def _add(self, name: str, places: _Places) -> Mapping[int, int]:
         """Add all of an input but its arcs; return the result's ids for the files that may have some."""
         self._check_version(name)
         branch = self._kind(name)
-        files = self._files_of(name, own)
+        files = self._files_of(name, places)
         fresh, shared = self._contexts_of(name)
         if branch:
             self._map_contexts(name, {**fresh, **shared})
@@ -175,30 +188,23 @@ class Union:
         if fresh:
             self._map_files(files)
             self._map_contexts(name, fresh)
-            self._copy_lines(name)
+            self._connection.execute(_COPY_LINES.format(input=name))
         if shared:
             self._map_contexts(name, shared)
-            self._unite(self._connection.execute(_SHARED_LINES.format(input=name)), files)
-
-    def _copy_lines(self, name: str) -> None:
-        after = 0  # the first row has number 1: see contents
-        while (upto := self._end_of_lines(name, after)) is not None:
-            self._connection.execute(_COPY_LINES.format(input=name), (after, upto))
-            after = upto
-
-    def _end_of_lines(self, name: str, after: int) -> int | None:
-        """Return the number of the row up to which lines are sorted together; ``None``: there are no more."""
-        end = self._connection.execute(_LINES_END.format(input=name), (after, _SORTED_ROWS)).fetchone()[0]
-        return None if end is None else int(end)
+            query = _SHARED_FEW_LINES if len(shared) * _FEW < len(fresh) else _SHARED_LINES
+            self._unite(self._connection.execute(query.format(input=name)), files)
 
     def _unite(self, rows: Iterable[tuple[int, int, bytes]], files: Mapping[int, int]) -> None:
-        united = self._united
+        united, number = self._united, int.from_bytes  # looked up once: there are millions of rows
         for file_id, context, numbits in rows:
             if file_id in files:
                 key = files[file_id], context
-                united[key] = united.get(key, 0) | int.from_bytes(numbits, "little")
-                if len(united) > _MOST_UNITED:
-                    self._write_united()
+                if key in united:
+                    united[key] |= number(numbits, "little")
+                else:
+                    united[key] = number(numbits, "little")
+                    if len(united) > _MOST_UNITED:
+                        self._write_united()
 
     def _finish(self) -> None:
         """Write what is united in memory, and what is still unsaid."""
@@ -236,13 +242,13 @@ class Union:
         self._branch = branch
         self._connection.execute("insert into main.meta values ('has_arcs', ?)", (str(int(branch)),))
 
-    def _files_of(self, name: str, own: Mapping[str, str]) -> dict[int, int]:
+    def _files_of(self, name: str, places: _Places) -> dict[int, int]:
         """Return the result's ids for an input's files; write those that are new, and their tracers."""
         known = len(self._files)
         files = {
-            number: self._files.setdefault(own[path], len(self._files) + 1)
+            number: self._files.setdefault(place, len(self._files) + 1)
             for number, path in self._rows("select id, path from {input}.file", name)
-            if path in own
+            if (place := places[path])
         }
         new = list(self._files.items())[known:]
         self._connection.executemany("insert into main.file (path, id) values (?, ?)", new)
