@@ -48,8 +48,11 @@ class Defect(Exception):  # noqa: N818 - it never reaches a user: it becomes a P
 def is_sound(content: bytes) -> bool:
     """Say whether these bytes are a data file in which every page and row is sound.
 
-    They are read in memory: no process that still has the file open can change what is looked at.
+    They are read in memory: no process that still has the file open can change what is looked at. Where
+    SQLite was built without that, nothing is called sound.
     """
+    if not content or not hasattr(sqlite3.Connection, "deserialize"):
+        return False
     try:
         with closing(sqlite3.connect(":memory:")) as connection:
             connection.deserialize(content)

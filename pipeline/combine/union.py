@@ -26,7 +26,7 @@ _MOST_UNITED = 200_000  # bitmaps in memory: about 60 MB
 _INPUTS = tuple(f"input{number}" for number in range(8))  # SQLite attaches ten databases at most
 _FEW = 8  # times fewer contexts are few: their rows are looked up, not met on a way through all
 _MAPPED_BYTES = 16 * 1024 * 1024  # of each input: its pages are read where they lie, at random
-_LONGEST_VALUE = 2 * 1024 * 1024  # bytes of one bitmap, path or context; a bitmap of LARGEST_LINE has 1.25 MB
+_LONGEST_VALUE = LARGEST_LINE // 8 + 4096  # bytes of one row; a bitmap up to the last line, with its ids
 # No journal: whoever fails starts again from nothing.
 _SETUP = """
     pragma main.journal_mode = off;
@@ -147,9 +147,11 @@ class Union:
         try:
             self._copy_arcs({name: self._add(name, places) for name in inputs})
         except sqlite3.Error as error:
-            if self._refused:
-                wrong = f"lines beyond {LARGEST_LINE}, or of a wrong type"
-                raise IncompleteDataError(f"{inputs[self._refused]} has {wrong}") from error
+            if self._refused or isinstance(error, sqlite3.DataError):  # the latter: a value is too long
+                where = inputs.get(self._refused) or ", ".join(map(str, paths))
+                raise IncompleteDataError(
+                    f"lines beyond {LARGEST_LINE}, or of a wrong type: {where}"
+                ) from error
             raise
         self._connection.execute("commit")
         for name in inputs:
