@@ -19,8 +19,9 @@ _SOUND: dict[str, str] = {}  # paths that were checked; one copy serves all shar
 
 # Sorted by their index, and many in one value: to fetch a row takes longer than to split them.
 _PATHS = """
-    select count(*), group_concat(iif(typeof(path) = 'text', path, ''), char(10))
+    select count(*), group_concat(path, char(10))
     from (select path from file order by path limit ? offset ?)"""
+_GREATEST_PATH = "select typeof(path) from file order by path desc limit 1"  # blobs are greater than any text
 _TOGETHER = 2000  # paths in one value: of the longest, 8 MB
 _CONTEXTS = (
     "select count(*), coalesce(sum(typeof(context) != 'text' or instr(context, char(0))), 0) from context"
@@ -104,16 +105,19 @@ def read_contents(connection: sqlite3.Connection, path: Path, name: str) -> Chec
 
 
 def _paths(connection: sqlite3.Connection) -> Paths:
+    if connection.execute(_GREATEST_PATH).fetchone() == ("blob",):
+        raise Defect("a path is no proper path, but a blob")
     paths: list[str] = []
     count = _TOGETHER
     while count == _TOGETHER:
         count, joined = connection.execute(_PATHS, (_TOGETHER, len(paths))).fetchone()
-        some = joined.split("\n") if count else []
-        if len(some) != count:
-            raise Defect("a path has control characters")
-        for path in set(some) - _SOUND.keys():
-            _remember(path)
-        paths += [_SOUND[path] for path in some]
+        some = joined.split("\n") if joined is not None else []
+        if len(some) != count:  # NULL isn't in it, a line break once more
+            raise Defect("a path has control characters, or there is none")
+        if not _SOUND.keys() >= set(some):
+            for path in some:
+                _remember(path)
+        paths += map(_SOUND.__getitem__, some)
     measured = Paths(paths)
     if len(measured) != len(paths):
         raise Defect("the same path is listed twice")

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -72,15 +73,16 @@ class UnfitError(Exception):
     """This module doesn't know what to make of a data file, or of several together: ask coverage.py."""
 
 
-class _Places(dict[str, str]):
-    """The project's path for each measured path, looked up once; empty for what is left out."""
+class _Places(dict[str, int]):
+    """The result's id for each measured path, looked up once; 0 for what is left out."""
 
-    def __init__(self, own: Mapping[str, str]) -> None:
-        self._own = own
+    def __init__(self, own: Mapping[str, str], files: dict[str, int]) -> None:
+        self._own, self._files = own, files
 
-    def __missing__(self, path: str) -> str:
-        place = self[path] = self._own.get(path, "")
-        return place
+    def __missing__(self, path: str) -> int:
+        place = self._own.get(path)
+        new = self[path] = self._files.setdefault(place, len(self._files) + 1) if place else 0
+        return new
 
 
 class Union:
@@ -132,7 +134,7 @@ class Union:
             IncompleteDataError: one has lines or arcs that are none; checking it would have told.
             sqlite3.Error: one isn't a data file, or the result can't be written.
         """
-        waiting, places = list(paths), _Places(own)
+        waiting, places = list(paths), _Places(own, self._files)
         while waiting:
             self._add_together(waiting[: len(_INPUTS)], places)
             del waiting[: len(_INPUTS)]
@@ -185,7 +187,7 @@ class Union:
         self, name: str, files: Mapping[int, int], fresh: Mapping[int, int], shared: Mapping[int, int]
     ) -> None:
         """Copy the lines in new contexts, which no other row can meet; unite the others."""
-        if len(set(files.values())) < len(files):  # rows of one input may meet
+        if fresh and len(set(files.values())) < len(files):  # rows of one input may meet
             fresh, shared = {}, {**fresh, **shared}
         if fresh:
             self._map_files(files)
@@ -248,12 +250,12 @@ class Union:
         """Return the result's ids for an input's files; write those that are new, and their tracers."""
         known = len(self._files)
         files = {
-            number: self._files.setdefault(place, len(self._files) + 1)
+            number: new
             for number, path in self._rows("select id, path from {input}.file", name)
-            if (place := places[path])
+            if (new := places[path])
         }
-        new = list(self._files.items())[known:]
-        self._connection.executemany("insert into main.file (path, id) values (?, ?)", new)
+        unwritten = islice(self._files.items(), known, None)
+        self._connection.executemany("insert into main.file (path, id) values (?, ?)", unwritten)
         self._add_tracers(name, files, known)
         return files
 
