@@ -11,7 +11,6 @@ from pathlib import Path
 from pipeline.combine.build import Combination
 from pipeline.combine.gather import Transfers
 from pipeline.combine.growing import Growing
-from pipeline.combine.union import UnfitError
 from pipeline.errors import StoreError
 from pipeline.keys import BuildKeys
 from pipeline.ports import Clock, Narrate, ObjectStore
@@ -39,12 +38,7 @@ def combining_ahead(
         StoreError: the store failed.
     """
     file.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        growing = Growing(file, f"{keys.commit}/{keys.build}")
-    except UnfitError:  # a newer coverage.py's data can only be merged by its own means, and at once
-        yield Combination(store, keys, workdir, Transfers(workers))
-        return
-    with growing:
+    with Growing(file, f"{keys.commit}/{keys.build}") as growing:
         yield Combination(store, keys, workdir, Transfers(workers), growing)
 
 

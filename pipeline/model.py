@@ -9,11 +9,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from decimal import Decimal
 from fractions import Fraction
-from typing import Any, Literal, TypeVar
-
-from pydantic import TypeAdapter, ValidationError
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from pipeline.errors import IncompleteDataError
+
+if TYPE_CHECKING:  # at run time where JSON is read or written: most of a small merge would be importing it
+    from pydantic import TypeAdapter
 
 Outcome = Literal["passed", "failed", "error", "skipped", "xfailed", "xpassed", "crashed", "timeout"]
 """What became of a test. ``crashed`` killed its process; ``timeout`` ran when its batch's limit ran out."""
@@ -182,13 +183,17 @@ class TestOutcome:
 
 @dataclass(frozen=True, slots=True)
 class DataFile:
-    """A coverage data file in the commit's folder. Size and hash are its own, however it is stored."""
+    """A coverage data file in the commit's folder. Size and hash are its own, however it is stored.
+
+    ``checked``: whoever hashed these bytes had found every page and row in them sound.
+    """
 
     name: str
     size_bytes: int
     sha256: str
     compression: Compression = "none"
     stored_bytes: int = 0  # size of the object, if it is compressed
+    checked: bool = False
 
     @property
     def object_bytes(self) -> int:
@@ -354,6 +359,8 @@ _ADAPTERS: dict[type[Any], TypeAdapter[Any]] = {}
 
 
 def _adapter(kind: type[Any]) -> TypeAdapter[Any]:
+    from pydantic import TypeAdapter  # noqa: PLC0415
+
     if kind not in _ADAPTERS:
         _ADAPTERS[kind] = TypeAdapter(kind)
     return _ADAPTERS[kind]
@@ -375,6 +382,8 @@ def from_json(kind: type[T], data: bytes, *, name: str) -> T:
     Raises:
         IncompleteDataError: ``data`` is not JSON, or not of this kind, or of another version.
     """
+    from pydantic import ValidationError  # noqa: PLC0415
+
     try:
         value: T = _adapter(kind).validate_json(data)
     except ValidationError as error:

@@ -26,6 +26,7 @@ HELPERS = {
     "status",
     "worker_client",
     "parallel",
+    "soundness",
 }
 """What stages share: reading and writing the store's documents, and speaking with a worker."""
 
@@ -40,8 +41,9 @@ ALLOWED: dict[str, set[str]] = {
     "resources": set(),
     "media": set(),
     "parallel": set(),
+    "soundness": set(),
     "site_pages": SEAMS | HELPERS,
-    **dict.fromkeys(HELPERS - {"resources", "media", "parallel"}, SEAMS | HELPERS),
+    **dict.fromkeys(HELPERS - {"resources", "media", "parallel", "soundness"}, SEAMS | HELPERS),
     **dict.fromkeys(("image", "plan", "shard", "combine", "report", "gate"), SEAMS | HELPERS),
     "publish": SEAMS | HELPERS | {"site_pages"},
     "doctor": SEAMS | HELPERS,

@@ -230,7 +230,11 @@ class Combination:
             self._growing.grow(
                 {hashes[data.name]: data for data in sound.checked}, {path: own.get(path) for path in new}
             )
-        except (UnfitError, sqlite3.Error):  # what is wrong, and with what, is told when all is judged
+        except (
+            UnfitError,
+            IncompleteDataError,
+            sqlite3.Error,
+        ):  # what is wrong, and with what, is told when all is judged
             self._growing.discard()
             self._growing = None
 

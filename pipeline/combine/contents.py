@@ -1,12 +1,7 @@
-"""What a data file holds, read as SQL that trusts nothing: schema, rows, references, bounds.
-
-The tables are those of https://coverage.readthedocs.io/en/latest/dbschema.html, version 7, which
-coverage.py 7.10.6 to 7.17 write.
-"""
+"""What a data file holds: paths, contexts, tracers, and of which files there is data. Nothing is trusted."""
 
 from __future__ import annotations
 
-import functools
 import re
 import sqlite3
 from bisect import bisect_left
@@ -15,35 +10,28 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-SCHEMA_VERSION = 7
-LARGEST_LINE = 10_000_000  # no source file has more lines; a data file that says so is damaged or hostile
+from pipeline.soundness import Defect
 
-_TABLES = {
-    "coverage_schema": ("version",),
-    "meta": ("key", "value"),
-    "file": ("id", "path"),
-    "context": ("id", "context"),
-    "line_bits": ("file_id", "context_id", "numbits"),
-    "arc": ("file_id", "context_id", "fromno", "tono"),
-    "tracer": ("file_id", "tracer"),
-}
 _ODD = re.compile(r"[\x00-\x1f\x7f]")
 _TRACER = re.compile(r"[A-Za-z_][\w.]{0,199}", re.ASCII)
 _LONGEST_PATH = 4096
+_SOUND: dict[str, str] = {}  # paths that were checked; one copy serves all shards
 
-_BAD_CONTEXT = "select 1 from context where typeof(context) != 'text' or instr(context, char(0)) limit 1"
-_BAD_LINES = """
-    select 1 from line_bits where typeof(numbits) != 'blob'
-    or file_id not in (select id from file) or context_id not in (select id from context) limit 1"""
-_FAR_LINES = "select 1 from line_bits where length(numbits) > ? limit 1"
-_BAD_ARCS = """
-    select 1 from arc where typeof(fromno) != 'integer' or typeof(tono) != 'integer'
-    or file_id not in (select id from file) or context_id not in (select id from context) limit 1"""
-_FAR_ARCS = "select 1 from arc where max(abs(fromno), abs(tono)) > ? limit 1"
-
-
-class Defect(Exception):  # noqa: N818 - it never leaves this package: it becomes a Problem
-    """What is wrong with a data file."""
+# Sorted by their index, and many in one value: to fetch a row takes longer than to split them.
+_PATHS = """
+    select count(*), group_concat(path, char(10))
+    from (select path from file order by path limit ? offset ?)"""
+_GREATEST_PATH = "select typeof(path) from file order by path desc limit 1"  # blobs are greater than any text
+_TOGETHER = 2000  # paths in one value: of the longest, 8 MB
+_CONTEXTS = (
+    "select count(*), coalesce(sum(typeof(context) != 'text' or instr(context, char(0))), 0) from context"
+)
+_TRACERS = "select path, tracer from tracer left join file on id = file_id"
+_ANY_ROWS = "select exists (select 1 from line_bits), exists (select 1 from arc)"
+_EXECUTED = "select distinct file_id from {table}"
+# With many rows a file, one look for each file is cheaper than reading all.
+_EXECUTED_OFTEN = "select id from file where exists (select 1 from {table} where file_id = file.id)"
+_OFTEN = 8  # contexts
 
 
 class Paths(Set[str]):
@@ -52,7 +40,7 @@ class Paths(Set[str]):
     __slots__ = ("_paths",)
 
     def __init__(self, paths: Iterable[str] = ()) -> None:
-        self._paths = tuple(sorted(set(paths)))
+        self._paths = tuple(sorted(dict.fromkeys(paths)))  # in one step, if they come sorted
 
     def __contains__(self, path: object) -> bool:
         at = bisect_left(self._paths, path) if isinstance(path, str) else len(self._paths)
@@ -87,90 +75,69 @@ class CheckedData:
     tracers: tuple[tuple[str, str], ...]  # (path, name of its file tracer), sorted
 
 
-def check_schema(connection: sqlite3.Connection) -> None:
-    """Refuse anything but coverage.py's own tables, and pages that contradict each other.
-
-    Raises:
-        Defect: the version is another one, or there are views, triggers, virtual tables, further tables or
-            indexes, generated columns, or damaged pages.
-    """
-    tables = dict.fromkeys(_TABLES, False)
-    for kind, name, root, sql in connection.execute("select type, name, rootpage, sql from sqlite_master"):
-        if kind == "index" and sql is None:
-            continue  # SQLite's own, for a unique constraint
-        if kind != "table" or name not in tables or not root:
-            raise Defect(f"holds a {kind} {str(name)[:80]!r}, which is none of coverage.py's")
-        tables[name] = True
-    if not tables["coverage_schema"]:
-        raise Defect("is an SQLite database, but not coverage.py's")
-    versions = connection.execute("select version from coverage_schema limit 2").fetchall()
-    if versions != [(SCHEMA_VERSION,)]:
-        found = ", ".join(str(version)[:20] for (version,) in versions) or "none"
-        raise Defect(f"has schema version {found}; covfleet reads version {SCHEMA_VERSION}")
-    for name, wanted in _TABLES.items():
-        columns = connection.execute(f"pragma table_xinfo({name})").fetchall()
-        if tuple(column[1] for column in columns if not column[6]) != wanted or len(columns) != len(wanted):
-            raise Defect(f"its table {name!r} is missing or has other columns than coverage.py's")
-    verdict = connection.execute("pragma integrity_check(1)").fetchone()[0]
-    if verdict != "ok":
-        raise Defect(f"its pages are damaged: {verdict}")
-
-
 def read_contents(connection: sqlite3.Connection, path: Path, name: str) -> CheckedData:
-    """Return what the database holds.
+    """Return what the database holds, whose tables are coverage.py's.
 
     Raises:
-        Defect: a value is of another type or beyond its bounds, a row refers to nothing, or the file holds
-            both or neither of lines and arcs in contradiction to what it says of itself.
+        Defect: a path, context or tracer is none, or the file holds both or neither of lines and arcs in
+            contradiction to what it says of itself.
     """
-    files = _files(connection)
-    _check_rows(connection)
-    lines = {file_id for (file_id,) in connection.execute("select distinct file_id from line_bits")}
-    arcs = {file_id for (file_id,) in connection.execute("select distinct file_id from arc")}
-    (contexts,) = connection.execute("select count(*) from context").fetchone()
-    measured = Paths(files.values())
-    executed = Paths(files[file_id] for file_id in lines | arcs)
+    measured = _paths(connection)
+    contexts = _contexts(connection)
+    has_lines, has_arcs = map(bool, connection.execute(_ANY_ROWS).fetchone())
+    query = (_EXECUTED_OFTEN if contexts > _OFTEN else _EXECUTED).format(
+        table="arc" if has_arcs else "line_bits"
+    )
+    (count,) = connection.execute(f"select count(*) from ({query})").fetchone()  # noqa: S608 - both from above
+    executed = measured  # in most files it is the same
+    if count != len(measured):
+        paths = connection.execute(f"select path from file where id in ({query})")  # noqa: S608
+        executed = Paths(_SOUND[path] for (path,) in paths)
     return CheckedData(
         path=path,
         name=name,
-        branch=_branch(connection, has_lines=bool(lines), has_arcs=bool(arcs)),
+        branch=_branch(connection, has_lines=has_lines, has_arcs=has_arcs),
         files=measured,
-        executed=measured if len(executed) == len(measured) else executed,  # in most files it is the same
+        executed=executed,
         contexts=contexts,
-        tracers=_tracers(connection, files),
+        tracers=_tracers(connection),
     )
 
 
-def _files(connection: sqlite3.Connection) -> dict[int, str]:
-    files: dict[int, str] = {}
-    for file_id, path in connection.execute("select id, path from file"):
-        if not isinstance(path, str) or not path or len(path) > _LONGEST_PATH:
-            raise Defect(f"file {file_id} has no proper path")
-        files[file_id] = _sound(path)
-    if len(set(files.values())) != len(files):
+def _paths(connection: sqlite3.Connection) -> Paths:
+    if connection.execute(_GREATEST_PATH).fetchone() == ("blob",):
+        raise Defect("a path is no proper path, but a blob")
+    paths: list[str] = []
+    count = _TOGETHER
+    while count == _TOGETHER:
+        count, joined = connection.execute(_PATHS, (_TOGETHER, len(paths))).fetchone()
+        some = joined.split("\n") if joined is not None else []
+        if len(some) != count:  # NULL isn't in it, a line break once more
+            raise Defect("a path has control characters, or there is none")
+        if not _SOUND.keys() >= set(some):
+            for path in some:
+                _remember(path)
+        paths += map(_SOUND.__getitem__, some)
+    measured = Paths(paths)
+    if len(measured) != len(paths):
         raise Defect("the same path is listed twice")
-    return files
+    return measured
 
 
-@functools.lru_cache(maxsize=100_000)  # the shards of a build name the same files: check and keep them once
-def _sound(path: str) -> str:
+def _contexts(connection: sqlite3.Connection) -> int:
+    count, bad = connection.execute(_CONTEXTS).fetchone()
+    if bad:
+        raise Defect("a context is not text")
+    return int(count)
+
+
+def _remember(path: str) -> None:
+    """Check a path and keep it: the shards of a build name the same ones."""
+    if not path or len(path) > _LONGEST_PATH:
+        raise Defect(f"{path[:80]!r} is no proper path")
     if _ODD.search(path) or ".." in re.split(r"[/\\]", path):
         raise Defect(f"the path {path[:200]!r} has control characters or leads upwards")
-    return path
-
-
-def _check_rows(connection: sqlite3.Connection) -> None:
-    def any_row(query: str, *bound: int) -> bool:
-        return connection.execute(query, bound).fetchone() is not None
-
-    if any_row(_BAD_CONTEXT):
-        raise Defect("a context is not text")
-    if any_row(_BAD_LINES):
-        raise Defect("has lines of no file or context, or of the wrong type")
-    if any_row(_BAD_ARCS):
-        raise Defect("has arcs of no file or context, or of the wrong type")
-    if any_row(_FAR_LINES, LARGEST_LINE // 8 + 1) or any_row(_FAR_ARCS, LARGEST_LINE):
-        raise Defect(f"has line numbers beyond {LARGEST_LINE}")
+    _SOUND.setdefault(path, path)
 
 
 def _branch(connection: sqlite3.Connection, *, has_lines: bool, has_arcs: bool) -> bool | None:
@@ -183,13 +150,13 @@ def _branch(connection: sqlite3.Connection, *, has_lines: bool, has_arcs: bool) 
     return branch
 
 
-def _tracers(connection: sqlite3.Connection, files: dict[int, str]) -> tuple[tuple[str, str], ...]:
+def _tracers(connection: sqlite3.Connection) -> tuple[tuple[str, str], ...]:
     tracers = []
-    for file_id, tracer in connection.execute("select file_id, tracer from tracer"):
-        if file_id not in files or not isinstance(tracer, str):
+    for path, tracer in connection.execute(_TRACERS):
+        if path is None or not isinstance(tracer, str):
             raise Defect("a file tracer of no file, or without a name")
         if tracer and not _TRACER.fullmatch(tracer):
             raise Defect(f"{tracer[:80]!r} is not the name of a file tracer")
         if tracer:
-            tracers.append((files[file_id], tracer))
+            tracers.append((path, tracer))
     return tuple(sorted(tracers))

@@ -19,7 +19,8 @@ from types import MappingProxyType
 import zstandard
 
 from pipeline.combine.contents import CheckedData, Paths
-from pipeline.combine.union import Union, create
+from pipeline.combine.schema import create
+from pipeline.combine.union import Union
 from pipeline.errors import ConfigurationError
 
 _TABLES = """
@@ -57,7 +58,6 @@ class Growing(Union):
 
     Raises:
         ConfigurationError: another process works on this very file.
-        UnfitError: coverage.py's own data files are of a schema that isn't known here.
     """
 
     # Survives the end of the process at any moment, and of the machine.
@@ -101,7 +101,7 @@ class Growing(Union):
             places: where their paths go, so far as ``places`` doesn't say it already.
 
         Raises:
-            UnfitError, sqlite3.Error: see ``Union.add``; it must not be used any further.
+            UnfitError, IncompleteDataError, sqlite3.Error: see ``Union.add``; it is of no use any more then.
         """
         self._places |= places
         self._begun |= files.keys()

@@ -11,9 +11,6 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from coverage.exceptions import CoverageException
-
-from pipeline.combine.stock import merge_by_api
 from pipeline.combine.union import UnfitError, Union
 from pipeline.errors import IncompleteDataError
 
@@ -30,7 +27,7 @@ def merge(files: Sequence[Path], out: Path, *, own: Mapping[str, str]) -> None:
         own: the project's path for each measured path; what isn't in it is left out.
 
     Raises:
-        IncompleteDataError: the files contradict each other, or one isn't a data file after all.
+        IncompleteDataError: the files contradict each other, or one isn't a sound data file after all.
     """
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=".merging-") as folder:
@@ -40,8 +37,17 @@ def merge(files: Sequence[Path], out: Path, *, own: Mapping[str, str]) -> None:
                 union.add(dict.fromkeys(files), own)
             directly.replace(out)
         except (UnfitError, sqlite3.Error):
-            try:
-                merge_by_api(files, by_api, own)
-            except CoverageException as error:
-                raise IncompleteDataError(f"the data files can't be merged: {error}") from error
+            _merge_by_api(files, by_api, own)
             by_api.replace(out)
+
+
+def _merge_by_api(files: Sequence[Path], out: Path, own: Mapping[str, str]) -> None:
+    # Only now: importing coverage.py takes longer than merging a small project's data.
+    from coverage.exceptions import CoverageException  # noqa: PLC0415
+
+    from pipeline.combine.stock import merge_by_api  # noqa: PLC0415
+
+    try:
+        merge_by_api(files, out, own)
+    except CoverageException as error:
+        raise IncompleteDataError(f"the data files can't be merged: {error}") from error

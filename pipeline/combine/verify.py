@@ -2,7 +2,7 @@
 
 coverage.py skips a damaged input with a warning and exit status 0, and reads whatever SQL objects a file
 brings along. So no data file reaches it that hasn't passed here: first as bytes (this module), then as a
-database (``contents``).
+database: whether it is sound (``pipeline.soundness``), and what it holds (``contents``).
 """
 
 from __future__ import annotations
@@ -14,13 +14,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.combine.contents import (
-    CheckedData,
-    Defect,
-    check_schema,
-    read_contents,
-)
+from pipeline.combine.contents import CheckedData, read_contents
 from pipeline.model import DataFile, Problem
+from pipeline.soundness import Defect, check_rows, check_schema, guard
 
 _MAGIC = b"SQLite format 3\0"
 _HEADER_BYTES = 100
@@ -34,10 +30,6 @@ _OTHER_FORMATS = {
     b"{": "JSON",
     b"!coverage.py": "data of coverage.py 4",
 }
-_LARGEST_VALUE = 16 * 1024 * 1024  # bytes of one text or blob; beyond it SQLite refuses to read
-_STEPS_AT_LEAST = 20_000_000  # of SQLite's virtual machine: some seconds
-_STEPS_PER_BYTE = 200  # a sound file needs about 20
-_STEPS_BETWEEN_LOOKS = 100_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +44,8 @@ class LocalData:
 def check(data: LocalData) -> CheckedData | Problem:
     """Return what the data file holds, or the first thing that is wrong with it.
 
-    The file is only read, never changed, and nothing in it is executed.
+    The file is only read, never changed, and nothing in it is executed. Its pages and rows are not read again
+    if its result says that the shard has ``checked`` them: the SHA-256 proves that these are the same bytes.
 
     Raises:
         OSError: the file can't be read from this machine's disk.
@@ -61,6 +54,8 @@ def check(data: LocalData) -> CheckedData | Problem:
         _check_bytes(data)
         with _opened(data.path) as connection:
             check_schema(connection)
+            if data.expected is None or not data.expected.checked:
+                check_rows(connection)
             return read_contents(connection, data.path, data.name)
     except Defect as defect:
         return Problem("corrupt", data.name, str(defect))
@@ -112,17 +107,11 @@ def _looks_like(header: bytes) -> str:
 
 @contextlib.contextmanager
 def _opened(path: Path) -> Iterator[sqlite3.Connection]:
-    """Open a database that may be hostile: read-only, untrusted, bounded in work and size of values.
+    """Open a database that may be hostile: read-only, and guarded.
 
     ``immutable`` keeps SQLite from looking for journals beside the file, let alone rolling one back.
     """
     connection = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro&immutable=1", uri=True)
     with contextlib.closing(connection):
-        connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, _LARGEST_VALUE)
-        connection.execute("pragma trusted_schema = off")
-        connection.execute("pragma cell_size_check = on")
-        connection.execute("pragma cache_size = -16384")  # of most files all: indexes are looked up at random
-        steps = _STEPS_AT_LEAST + _STEPS_PER_BYTE * path.stat().st_size
-        looks = iter(range(steps // _STEPS_BETWEEN_LOOKS))
-        connection.set_progress_handler(lambda: next(looks, None) is None, _STEPS_BETWEEN_LOOKS)
+        guard(connection, path.stat().st_size)
         yield connection

@@ -83,7 +83,7 @@ class Shelf:
             return
         branch, last = self._last()
         if last and self._fetched(branch):
-            _keep_here(self._folder, self._scratch / _FETCHED)
+            _keep_here(self._folder, self._scratch / _FETCHED, self._narrate)
 
     def keep(self, cache: ReportCache, ledger: Ledger) -> None:
         """Leave the cache for the next reports, here and in the store, and note which build this was.

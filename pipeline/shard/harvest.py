@@ -19,6 +19,7 @@ from contextlib import closing
 from pathlib import Path
 
 from pipeline.model import DataFile
+from pipeline.soundness import is_sound
 
 _PID = re.compile(r"\.(?:pid)?(\d+)\.X\w+x")
 _FINISHED = re.compile(r"\.H\w{10}h$")
@@ -39,7 +40,7 @@ def travelling_name(original: str, content: bytes) -> str:
     return f".coverage.{host}.pid{pid.group(1) if pid else 0}.X{random}x.H{digest}h"
 
 
-def is_sound(path: Path) -> bool:
+def is_whole(path: Path) -> bool:
     """Say whether SQLite finds the file whole: a process that was killed may have left half a transaction."""
     try:
         with closing(
@@ -79,7 +80,7 @@ class Harvest:
             self._take(path)
         _wait_until_settled(self._output_dir)
         for path in _regular_files(self._output_dir):
-            if path.name.startswith(".coverage.") and _is_finished(path) and is_sound(path):
+            if path.name.startswith(".coverage.") and _is_finished(path) and is_whole(path):
                 self._take(path)
 
     def take_left_behind(self) -> bool:
@@ -88,7 +89,7 @@ class Harvest:
         all_sound = True
         for path in _regular_files(self._output_dir):
             if path.name.startswith(".coverage."):
-                if is_sound(path):
+                if is_whole(path):
                     self._take(path)
                 else:
                     all_sound = False
@@ -99,7 +100,9 @@ class Harvest:
         moved = path.rename(self._barn / f"{secrets.token_hex(8)}")
         content = moved.read_bytes()
         name = travelling_name(path.name, content)
-        data_file = DataFile(name, len(content), hashlib.sha256(content).hexdigest())
+        sha256 = hashlib.sha256(content).hexdigest()
+        # What isn't sound travels, too: the combiner says what is wrong with it.
+        data_file = DataFile(name, len(content), sha256, checked=is_sound(content))
         self._taken.append((moved, data_file))
 
     def reap(self) -> tuple[tuple[Path, DataFile], ...]:

@@ -99,12 +99,12 @@ def _add_combine(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     combine.add_argument("--corpus", action="append", choices=CORPORA, help="one of them, or several")
     combine.set_defaults(command=compare_with_stock)
     growth = commands.add_parser("growth", help="the same for more and more data files and contexts")
-    growth.add_argument("--sources", type=int, default=300)
+    growth.add_argument("--sources", type=int, default=100, help="few, since stock takes minutes at the end")
     growth.add_argument("--most-shards", type=int, default=6_000)
     growth.add_argument("--most-contexts", type=int, default=100_000)
     growth.set_defaults(command=print_growth)
-    for command in (combine, growth):
-        command.add_argument("--rounds", type=int, default=3)
+    for command, rounds in ((combine, 3), (growth, 1)):
+        command.add_argument("--rounds", type=int, default=rounds)
         command.add_argument("--corpora", type=Path, default=CACHE / "corpora", help="where they lie")
 
 

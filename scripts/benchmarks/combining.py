@@ -1,17 +1,15 @@
 """What ``scripts/bench combine`` measures of covfleet, as a process of its own.
 
-    python -m benchmarks.combining merge|verified FOLDER OUT
+    python -m benchmarks.combining merge|verified|all-checked FOLDER OUT
 
-``merge`` does what ``coverage combine --keep`` does; ``verified`` checks every data file against its manifest
-before that, as ``covfleet combine`` does.
+``merge`` does what ``coverage combine --keep`` does. ``verified`` compares every data file with its manifest
+before that, as ``covfleet combine`` does with what its shards have checked; ``all-checked`` also reads every
+page and row beforehand, as it does with files of which no shard says so.
 """
 
 from __future__ import annotations
 
-import json
-import os
 import sys
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from pipeline.combine.merge import merge
@@ -28,25 +26,32 @@ class Everything(dict[str, str]):
     def __missing__(self, path: str) -> str:
         return path
 
+    def get(self, path: str, _default: object = None) -> str:  # noqa: D102
+        return path
+
 
 def main() -> None:
     how, folder, out = sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3])
-    if how == "verified":
-        _verify(folder)
+    if how != "merge":
+        _verify(folder, checked=how == "verified")
     merge(sorted(folder.glob(".coverage.*")), out, own=Everything())
 
 
-def _verify(folder: Path) -> None:
-    # Not above: stock doesn't load the model of a build either.
+def _verify(folder: Path, *, checked: bool) -> None:
+    # Not above: stock doesn't load any of it either.
+    import json  # noqa: PLC0415
+    import os  # noqa: PLC0415
+    from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415
+
     from pipeline.combine.contents import CheckedData  # noqa: PLC0415
     from pipeline.combine.verify import LocalData, check  # noqa: PLC0415
     from pipeline.model import DataFile  # noqa: PLC0415
 
-    told = [DataFile(**file) for file in json.loads((folder / MANIFEST).read_text("utf-8"))]
+    told = [DataFile(**file, checked=checked) for file in json.loads((folder / MANIFEST).read_text("utf-8"))]
     with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
-        for checked in pool.map(check, [LocalData(folder / file.name, file.name, file) for file in told]):
-            if not isinstance(checked, CheckedData):
-                sys.exit(f"{checked.subject}: {checked.detail}")
+        for data in pool.map(check, [LocalData(folder / file.name, file.name, file) for file in told]):
+            if not isinstance(data, CheckedData):
+                sys.exit(f"{data.subject}: {data.detail}")
 
 
 if __name__ == "__main__":

@@ -67,9 +67,9 @@ def test_arcs_beyond_all_bounds_are_refused(tmp_path: Path) -> None:
 
 
 def test_work_without_end_is_cut_off(good: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pipeline.combine.verify._STEPS_AT_LEAST", 0)
-    monkeypatch.setattr("pipeline.combine.verify._STEPS_PER_BYTE", 0)
-    monkeypatch.setattr("pipeline.combine.verify._STEPS_BETWEEN_LOOKS", 10)
+    monkeypatch.setattr("pipeline.soundness._STEPS_AT_LEAST", 0)
+    monkeypatch.setattr("pipeline.soundness._STEPS_PER_BYTE", 0)
+    monkeypatch.setattr("pipeline.soundness._STEPS_BETWEEN_LOOKS", 10)
     assert "interrupted" in problem_of(good).detail
 
 
