@@ -134,14 +134,14 @@ class Combination:
         """
         if self._growing is None or self._source_problems:
             return
-        results, _ = self._results.read()
-        results = tuple(accepted(self.plan, results))
-        named = {file.sha256 for result in results for file in result.data_files}
-        if named <= self._growing.merged.keys() | self._refused:
+        results = tuple(accepted(self.plan, self._results.read()[0]))
+        known = self._growing.merged.keys() | self._refused
+        fresh = [result for result in results if any(file.sha256 not in known for file in result.data_files)]
+        if not fresh:
             return
         with tempfile.TemporaryDirectory(dir=self.workdir, prefix="data-") as folder:
-            wanted, _ = promised(results, self._objects(), Path(folder))
-            new = [data for data in wanted if _hash(data) not in self._growing.merged.keys() | self._refused]
+            wanted, _ = promised(fresh, self._objects(), Path(folder))
+            new = [data for data in wanted if _hash(data) not in known]
             while new and self._growing:
                 some, new = new[:_AT_ONCE], new[_AT_ONCE:]
                 self._grow(some, fetch(self._store, self._keys.of_commit, some, self._transfers), results)

@@ -13,6 +13,7 @@ from statistics import median
 
 from checks.suites import SUITES, prepare
 
+from benchmarks.ahead import print_ahead
 from benchmarks.combine import CORPORA, compare_with_stock, print_growth
 from benchmarks.contenders import Race, forget, in_one_command, with_covfleet, with_xdist
 from benchmarks.contexts import compare_contexts
@@ -45,7 +46,7 @@ STAGES = ("tests", "combine", "report")
 def main() -> None:
     parser = argparse.ArgumentParser(prog="scripts/bench", description=__doc__)
     commands = parser.add_subparsers(
-        required=True, metavar="xdist|overhead|combine|growth|transfer|reports|tail|contexts"
+        required=True, metavar="xdist|overhead|combine|ahead|growth|transfer|reports|tail|contexts"
     )
     xdist = commands.add_parser("xdist", help="two shards beside pytest -n 2 --cov")
     xdist.add_argument("--suite", action="append", choices=PARTS, help="one of them, or several")
@@ -98,6 +99,10 @@ def _add_combine(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     combine = commands.add_parser("combine", help="beside coverage combine, on made corpora")
     combine.add_argument("--corpus", action="append", choices=CORPORA, help="one of them, or several")
     combine.set_defaults(command=compare_with_stock)
+    ahead = commands.add_parser("ahead", help="what is left of merging when the last result arrives")
+    ahead.add_argument("--corpus", action="append", choices=CORPORA, help="one of them, or several")
+    ahead.add_argument("--corpora", type=Path, default=CACHE / "corpora", help="where they lie")
+    ahead.set_defaults(command=print_ahead)
     growth = commands.add_parser("growth", help="the same for more and more data files and contexts")
     growth.add_argument("--sources", type=int, default=100, help="few, since stock takes minutes at the end")
     growth.add_argument("--most-shards", type=int, default=6_000)

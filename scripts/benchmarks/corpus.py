@@ -22,7 +22,7 @@ from coverage import CoverageData
 from benchmarks.combining import MANIFEST
 from pipeline.combine.verify import data_file
 
-_ROOT = "/agent/project"
+ROOT = "/agent/project"
 _IMPORTED = 0.95  # share of the files that a shard imports
 _MOST_CALLS = 3  # functions that a test enters in a file
 _SEED = "covfleet"
@@ -55,7 +55,7 @@ class _Source:
 
     def __init__(self, chance: random.Random, number: int) -> None:
         package = f"pkg{number // 40:03d}/sub{number // 8 % 5}"
-        self.path = f"{_ROOT}/src/{package}/module_{number:05d}.py"
+        self.path = f"{ROOT}/src/{package}/module_{number:05d}.py"
         size = min(6000, max(12, int(chance.lognormvariate(5.4, 0.9))))
         self.top = list(range(1, min(size, chance.randint(4, 15))))
         self.functions: list[list[int]] = []

@@ -15,14 +15,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
 
 from coverage import CoverageData
 
 from benchmarks import django
-from benchmarks.measure import Cost, Place, cpu_times, middle, run
+from benchmarks.measure import Cost, CpuTimes, Place, cpu_times, middle, run
 from benchmarks.reports import contents
 from pipeline.adapters.local_store import LocalStore
 from pipeline.combine.same import same_data
@@ -49,6 +49,7 @@ class Commit:
     root: Path
     data_files: tuple[Path, ...]
     contexts: bool
+    agent_root: str = ""  # where the shards had the project, if they measured absolute paths
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +57,8 @@ class Tail:
     """What was left to do after the last result, and what the combiner had done until then."""
 
     after: Cost
-    before_cpu_s: float  # of the combiner
+    before_cpu_s: float  # of the combiner, its start included
+    rehearsals_cpu_s: float
     combine: Cost  # the combiner's part of ``after``
 
 
@@ -88,7 +90,7 @@ def _next_commit(base: Commit) -> Commit:
     shutil.copytree(base.root, root, ignore=shutil.ignore_patterns(".covfleet", "__pycache__", ".venv"))
     shutil.copytree(base.data_files[0].parent, data, ignore=shutil.ignore_patterns("*.log"))
     files = tuple(data / path.name for path in base.data_files)
-    measured = _measured(files)
+    measured = measured_in(files)
     touched = measured[:: round(1 / TOUCHED)]
     added: dict[str, list[int]] = {}
     for name in touched:
@@ -108,7 +110,14 @@ def _next_commit(base: Commit) -> Commit:
     return Commit("head", root, files, base.contexts)
 
 
-def _measured(files: Sequence[Path]) -> list[str]:
+def _has_arcs(path: Path) -> bool:
+    data = CoverageData(str(path))
+    data.read()
+    return data.has_arcs()
+
+
+def measured_in(files: Sequence[Path]) -> list[str]:
+    """Return the paths that data files name, sorted."""
     found: set[str] = set()
     for path in files:
         data = CoverageData(str(path))
@@ -123,7 +132,7 @@ def _left_by(base: Commit) -> Path:
     left = CACHE / "left"
     shutil.rmtree(left, ignore_errors=True)
     (left / "agent").mkdir(parents=True)
-    _store(base, left / "store")()
+    store_build(base, left / "store")()
     for stage in ("combine", "report"):
         run(_place(left), _command(stage, left, base))
     return left
@@ -138,24 +147,26 @@ def _covfleet(head: Commit, how: str, left: Path) -> Tail:
         shutil.copytree(left / "store", CACHE / "store")
     if how == "warm, same agent":
         shutil.copytree(left / "agent", CACHE / "agent", dirs_exist_ok=True)
-    give_last = _store(head, CACHE / "store")
+    give_last = store_build(head, CACHE / "store")
     place = _place(CACHE)
     with (CACHE / "follow.log").open("wb") as log:
         command = (*_command("combine", CACHE, head), "--follow")
         follower = subprocess.Popen(command, cwd=CACHE, env=place.environment, stdout=log, stderr=log)
-        before_s = _cpu_until_quiet(follower.pid)
+        before = _cpu_when_quiet(follower.pid)
         began = time.monotonic()
         give_last()
         _, status, usage = os.wait4(follower.pid, 0)
         follower.returncode = os.waitstatus_to_exitcode(status)
     if follower.returncode:
         sys.exit((CACHE / "follow.log").read_text("utf-8"))
-    combine = Cost(time.monotonic() - began, usage.ru_utime + usage.ru_stime - before_s)
-    return Tail(combine + run(place, _command("report", CACHE, head)), before_s, combine)
+    used_s = usage.ru_utime + usage.ru_stime - before.own_s - before.children_s
+    combine = Cost(time.monotonic() - began, used_s)
+    report = run(place, _command("report", CACHE, head))
+    return Tail(combine + report, before.own_s, before.children_s, combine)
 
 
-def _cpu_until_quiet(pid: int) -> float:
-    """Return the CPU seconds of a follower once it does nothing but look for news, and rehearses nothing."""
+def _cpu_when_quiet(pid: int) -> CpuTimes:
+    """Return what a follower has used once it does nothing but look for news, and rehearses nothing."""
     began = since = time.monotonic()
     used = -1.0
     while time.monotonic() - since < _QUIET_S:
@@ -165,7 +176,7 @@ def _cpu_until_quiet(pid: int) -> float:
             used, since = now.own_s + now.children_s, time.monotonic()
         if time.monotonic() - began > _LONGEST_S:
             sys.exit(f"the follower {pid} doesn't come to rest")
-    return cpu_times(pid).own_s + cpu_times(pid).children_s
+    return cpu_times(pid)
 
 
 def _rehearses(pid: int) -> bool:
@@ -186,10 +197,11 @@ def _place(folder: Path) -> Place:
     )
 
 
-def _store(commit: Commit, folder: Path) -> _GiveLast:
+def store_build(commit: Commit, folder: Path) -> GiveLast:
     """Put a planned build into the store, with all results but the last; return what writes that."""
     store, keys = LocalStore(folder), CommitKeys(commit.name).build(BUILD)
-    listed = [*_measured(commit.data_files), ".coveragerc"]
+    measured = [name.removeprefix(f"{commit.agent_root}/") for name in measured_in(commit.data_files)]
+    listed = [*measured, ".coveragerc"]
     sources = manifest(commit.root, [name for name in listed if (commit.root / name).is_file()])
     archive = folder.with_suffix(".tar.zst")
     pack(commit.root, sources, archive)
@@ -203,7 +215,7 @@ def _store(commit: Commit, folder: Path) -> _GiveLast:
         executor="process",
         image="",
         environment=Environment("3.11.7", "8.4.0", "7.17.3"),
-        measurement=Measurement(branch=commit.contexts, contexts=commit.contexts, core="ctrace"),
+        measurement=Measurement(_has_arcs(commit.data_files[0]), commit.contexts, core="ctrace"),
         pytest_args=(),
         sources=sources,
         batches=tuple(Batch(batch, (test,), 1.0) for batch, test in tests.items()),
@@ -214,17 +226,17 @@ def _store(commit: Commit, folder: Path) -> _GiveLast:
     for (batch, test), path in zip(tests.items(), commit.data_files, strict=True):
         store.upload(path, keys.of_commit.data_file(path.name))
         outcome = TestOutcome(test, "passed", 1.0)
-        files = (data_file(path, path.name),)
+        files = (replace(data_file(path, path.name), checked=True),)
         result = BatchResult(commit.name, BUILD, batch, 1, "token", 1.0, "ctrace", (outcome,), files)
-        results[keys.result(batch)] = to_json(result)
+        results[keys.result(batch)] = to_json(replace(result, root=commit.agent_root))
     last = results.popitem()
     for key, document in results.items():
         store.put(key, document)
-    return _GiveLast(store, *last)
+    return GiveLast(store, *last)
 
 
 @dataclass(frozen=True, slots=True)
-class _GiveLast:
+class GiveLast:
     """Writes the last result of a build."""
 
     store: LocalStore
@@ -232,6 +244,7 @@ class _GiveLast:
     document: bytes
 
     def __call__(self) -> None:
+        """Write it."""
         self.store.put(self.key, self.document)
 
 
@@ -265,14 +278,15 @@ def _check(stock: Path, agent: Path) -> None:
 
 def _rows(title: str, ours: Mapping[str, Sequence[Tail]], theirs: Sequence[Cost]) -> Iterator[str]:
     stock = middle(theirs)
-    yield f"| {title} | wall s | CPU s | of them combining, CPU s | merged before, CPU s |"
-    yield "| --- " * 5 + "|"
-    yield f"| `coverage combine`, and its five reports | {stock.wall_s:.1f} | {stock.cpu_s:.1f} | | |"
+    yield f"| {title} | wall s | CPU s | of them combining | before: merging, CPU s | rehearsing, CPU s |"
+    yield "| --- " * 6 + "|"
+    yield f"| `coverage combine`, and its five reports | {stock.wall_s:.1f} | {stock.cpu_s:.1f} | | | |"
     for name, tails in ours.items():
         after, combine = middle([tail.after for tail in tails]), middle([tail.combine for tail in tails])
         before_s = median(tail.before_cpu_s for tail in tails)
+        rehearsed_s = median(tail.rehearsals_cpu_s for tail in tails)
         wall, cpu = stock.wall_s / after.wall_s, stock.cpu_s / after.cpu_s
         yield (
             f"| covfleet, {name} | {after.wall_s:.1f} (**{wall:.1f}x** less) "
-            f"| {after.cpu_s:.1f} ({cpu:.1f}x) | {combine.cpu_s:.2f} | {before_s:.2f} |"
+            f"| {after.cpu_s:.1f} ({cpu:.1f}x) | {combine.cpu_s:.2f} | {before_s:.2f} | {rehearsed_s:.1f} |"
         )
