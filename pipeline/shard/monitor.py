@@ -182,7 +182,7 @@ class Known:
         assert code is not None
         for number in noted:
             line = number if number >= 0 else _line_at(code, ~number)  # where a jump has led is noted so
-            bits |= 1 << line if line else 0
+            bits |= 0 if line is None else 1 << line
         return bits
 
     def stays_calm(self, repeated: int) -> bool:

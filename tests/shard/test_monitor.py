@@ -11,13 +11,14 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from checks.cores import Pair, compare_cores, measured, pairs_of
+from checks.cores import compare_cores, measured
 from checks.suites import Project
 from support.interpreters import environment, interpreter
 from support.needs import missing
 from support.runs import Build, new_build, write_project
 
 from pipeline.adapters.launchers import WORKER
+from pipeline.cores import Pair, pairs_in
 
 CASES = Path(__file__).parent.parent / "data" / "contexts"
 PACKAGES = ("coverage", "pytest", "pytest-cov", "greenlet")
@@ -47,7 +48,7 @@ def seen(folder: Path, python: Path, files: dict[str, str], *options: str) -> di
     """Return the lines of app.py by context, when the files' tests have passed under covfleet's core."""
     ran = measured(project_of(folder, python, files), "monitor", folder / "data", *options)
     assert ran.returncode == 0, ran.stdout
-    return by_context(pairs_of(folder / "data"))
+    return by_context(pairs_in(folder / "data" / "done"))
 
 
 def by_context(pairs: set[Pair]) -> dict[str, list[int]]:
@@ -62,7 +63,7 @@ def assert_equal_on_all_cases(folder: Path, python: Path) -> None:
     files = {"app.py": (CASES / "app.py").read_text(), "test_cases.py": (CASES / "cases.py").read_text()}
     project = project_of(folder, python, files, WITH_GREENLETS)
     assert measured(project, "monitor", folder / "once").returncode == 0
-    row = compare_cores(project, folder / "runs")
+    row = compare_cores(project, folder / "runs").seen
     assert not row.missed
     # The C tracer loses a test's lines after a greenlet of an earlier test has ended; it passes, so they ran.
     assert {context.split("::")[1] for _, _, context in row.only_ours} <= {"test_greenlet_goes_on|run"}
