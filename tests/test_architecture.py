@@ -25,6 +25,7 @@ HELPERS = {
     "status",
     "worker_client",
     "parallel",
+    "cores",
 }
 """What stages share: reading and writing the store's documents, and speaking with a worker."""
 
@@ -43,7 +44,8 @@ ALLOWED: dict[str, set[str]] = {
     **dict.fromkeys(HELPERS - {"resources", "media", "parallel"}, SEAMS | HELPERS),
     **dict.fromkeys(("image", "plan", "shard", "combine", "report", "gate"), SEAMS | HELPERS),
     "publish": SEAMS | HELPERS | {"site_pages"},
-    "doctor": SEAMS | HELPERS,
+    "doctor": SEAMS | HELPERS | {"overhead"},
+    "overhead": SEAMS | HELPERS,
     "fetch": SEAMS | HELPERS | {"combine"},
     "recombine": SEAMS | HELPERS | {"combine", "report", "publish"},
     "configure": {"errors", "settings"},
