@@ -344,7 +344,7 @@ def _starting(
     ids: Tools, dispositions: Mapping[str, Any], decide: Callable[[str], None]
 ) -> Callable[[CodeType, int], Any]:
     """Return what arms code when it runs for the first time."""
-    off, has_annotations = _monitoring.DISABLE, sys.version_info >= (3, 14)
+    off = _monitoring.DISABLE
     started: list[CodeType] = []
     arming = _arming(ids.calm, started, ids.resumes | _events.LINE)
 
@@ -353,8 +353,7 @@ def _starting(
         name = code.co_filename
         if name not in dispositions:
             decide(name)
-        # coverage.py doesn't take the evaluation of annotations for execution.
-        if dispositions[name].trace and not (has_annotations and code.co_name == "__annotate__"):
+        if dispositions[name].trace:
             started += (code,)
             for _ in arming:
                 break

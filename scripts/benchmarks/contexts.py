@@ -24,7 +24,7 @@ PARTS = {
     "click": (),
     "networkx": ("networkx/classes", "networkx/utils", "networkx/algorithms/shortest_paths"),
     "test_json": (),
-    "test_asyncio": (),
+    "test_asyncio": tuple(f"test.test_asyncio.test_{part}" for part in ("locks", "streams", "tasks")),
 }
 
 Figures = Mapping[str, Sequence[tuple[float, float]]]
