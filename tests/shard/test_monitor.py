@@ -140,6 +140,26 @@ def test_it(number):
     assert not missing
 
 
+def test_loops_end_calm_and_lose_nothing(python, tmp_path):
+    """The first loop outruns the events that may stay on in a context, the others run in later ones."""
+    tests = """
+from app import loop, once
+import pytest
+
+@pytest.mark.parametrize("turns", [5000, 0, 1, 30, 0, 30, 1])
+def test_it(turns):
+    loop(turns)
+    once()
+"""
+    app = "def loop(turns):\n    for n in range(turns):\n        n += 1\n        n += 2\n    return 5\n\n\n"
+    app += "def once():\n    return 9\n"
+    found = seen(tmp_path, python, {"app.py": app, "test_app.py": tests})
+    ran = {name: lines for name, lines in found.items() if name.endswith("|run")}
+    assert len(ran) == 7
+    for name, lines in ran.items():
+        assert lines == ([2, 5, 9] if "[0" in name else [2, 3, 4, 5, 9]), name
+
+
 def test_other_tools_keep_their_events_and_take_none_of_ours(python, tmp_path):
     tests = """
 import sys
