@@ -13,8 +13,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from pipeline.errors import ConfigurationError, EngineError, PipelineError, ServiceError
+from pipeline.errors import ConfigurationError, EngineError, IncompleteDataError, PipelineError, ServiceError
 from pipeline.model import Checkout
+from pipeline.overhead import Measured, expected
 from pipeline.ports import ContainerEngine, ObjectStore, WorkerLauncher, WorkerSpec
 from pipeline.settings import Settings
 from pipeline.worker_client import WorkerClient, exploring
@@ -76,6 +77,22 @@ def diagnose(subject: Subject) -> tuple[Check, ...]:
         "store": lambda: _store(subject, settings),
     }
     return (*checks, *(_guarded(name, probe) for name, probe in probes.items()))
+
+
+def cores_check(measured: Measured) -> Check:
+    """Judge what the cores for contexts saw of a sample: nothing may be missed."""
+    seen = measured.seen
+    what = f"{seen.pairs:,} lines in their contexts"
+    if not seen.missed and not seen.only_ours:
+        return Check("cores for contexts", "ok", f"the C tracer and covfleet's core agree on {what}")
+    detail = f"of {what}, covfleet's core misses {len(seen.missed):,}"
+    detail += f", and sees {len(seen.only_ours):,} that the C tracer doesn't"
+    if not seen.missed:
+        return Check(
+            "cores for contexts", "warn", detail, "The C tracer loses lines, too: see whether these can run."
+        )
+    fix = 'Set core = "ctrace" in [tool.covfleet], and report this as a bug of covfleet.'
+    return Check("cores for contexts", "fail", detail, fix, IncompleteDataError.exit_code)
 
 
 def exit_code(checks: Sequence[Check]) -> int:
@@ -140,9 +157,10 @@ def _interpreter(subject: Subject, settings: Settings) -> Check:
             ready = worker.start(START_TIMEOUT_S)
     found = ready.environment
     pytest = f"pytest {found.pytest}" if found.pytest else "no pytest"
-    check = Check(
-        name, "ok", f"{found.python}, {pytest}, coverage {found.coverage} ({ready.measurement.core})"
-    )
+    measurement = ready.measurement
+    cost = expected(measurement.core, contexts=measurement.contexts)
+    detail = f"{found.python}, {pytest}, coverage {found.coverage} ({measurement.core}"
+    check = Check(name, "ok", f"{detail}: expect {cost})" if cost else f"{detail})")
     if ready.measurement.core == "pytrace" and settings.core != "pytrace":
         fix = "Install coverage from a binary wheel, or with a compiler: without its C tracer it is slow."
         return replace(check, status="warn", fix=fix)

@@ -202,6 +202,18 @@ class DataFile:
 
 
 @dataclass(frozen=True, slots=True)
+class CoresCompared:
+    """What coverage.py's C tracer and covfleet's own core saw of the same batches, run again for this."""
+
+    batches: int
+    pairs: int  # of a line and a context
+    unstable: int  # pairs on which the runs of one core disagree
+    differing: int
+    differences: tuple[str, ...] = ()  # the first of those that differ, by file, line and context
+    failures: tuple[str, ...] = ()  # batches that couldn't be compared, and why
+
+
+@dataclass(frozen=True, slots=True)
 class BatchResult:
     """Everything that a batch gave; written once, after its data files are in the store."""
 
@@ -216,6 +228,7 @@ class BatchResult:
     data_files: tuple[DataFile, ...]
     notes: tuple[str, ...] = ()  # what deserves a human's eye: deaths, restarts, warnings of coverage.py
     root: str = ""  # the project's folder as the workers saw it; absolute paths below it are its own
+    cores: CoresCompared | None = None  # if this batch was one to compare them on
     version: Literal[1] = 1
 
 
@@ -255,6 +268,7 @@ class Ledger:
     shares: tuple[ShardShare, ...] = ()
     combined: DataFile | None = None
     outside: tuple[str, ...] = ()  # measured paths that are not the project's own: left out of the result
+    cores: CoresCompared | None = None  # on all batches on which they were compared
     version: Literal[1] = 1
 
     @property

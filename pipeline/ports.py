@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
@@ -147,6 +147,7 @@ class WorkerSpec:
     name: str  # unique on the machine, for containers and messages: e.g. "covfleet-<build>-3-0"
     labels: Mapping[str, str]
     output_dir: Path  # an empty folder of the agent's, where the worker may write data files
+    environment: Mapping[str, str] = field(default_factory=dict)  # beside that of all workers
 
 
 class WorkerLauncher(Protocol):

@@ -276,6 +276,12 @@ class Settings(Section):
     core: Literal["auto", "ctrace", "monitor", "sysmon", "pytrace"] = Field(
         default="auto", description="Measuring core: coverage.py's, or covfleet's own, monitor, for contexts."
     )
+    compare_cores: int = Field(
+        default=0,
+        ge=0,
+        le=100,
+        description="Percent of the batches that run again under both cores for contexts, to compare them.",
+    )
     sources: tuple[str, ...] = Field(
         default=(), description="Globs of further files that belong to the project, such as generated ones."
     )

@@ -32,6 +32,7 @@ class StartOptions:
     """What a worker is told first. ``branch=None``: as the application's own settings say.
 
     ``measure=False`` is for a worker that only collects: it says how it would measure, and then doesn't.
+    ``collect_garbage``: after each test.
     """
 
     pytest: bool
@@ -42,6 +43,7 @@ class StartOptions:
     checkpoint_s: float
     import_all: bool = False
     measure: bool = True
+    collect_garbage: bool = False
 
 
 def exploring(settings: Settings) -> StartOptions:
@@ -89,6 +91,7 @@ class Event:
     environment: Environment | None = None
     measurement: Measurement | None = None
     root: str = ""
+    cpu_s: float = 0.0  # of the batch that is done, its subprocesses included
 
 
 _EVENTS = TypeAdapter(Event)
@@ -145,6 +148,7 @@ class WorkerClient:
             checkpoint_s=options.checkpoint_s,
             import_all=options.import_all,
             measure=options.measure,
+            collect_garbage=options.collect_garbage,
         )
         event = parse_event(self._first_line(timeout_s))
         if event.environment is None or event.measurement is None:

@@ -27,6 +27,7 @@ HELPERS = {
     "worker_client",
     "parallel",
     "soundness",
+    "cores",
 }
 """What stages share: reading and writing the store's documents, and speaking with a worker."""
 
@@ -46,7 +47,8 @@ ALLOWED: dict[str, set[str]] = {
     **dict.fromkeys(HELPERS - {"resources", "media", "parallel", "soundness"}, SEAMS | HELPERS),
     **dict.fromkeys(("image", "plan", "shard", "combine", "report", "gate"), SEAMS | HELPERS),
     "publish": SEAMS | HELPERS | {"site_pages"},
-    "doctor": SEAMS | HELPERS,
+    "doctor": SEAMS | HELPERS | {"overhead"},
+    "overhead": SEAMS | HELPERS,
     "fetch": SEAMS | HELPERS | {"combine"},
     "recombine": SEAMS | HELPERS | {"combine", "report", "publish"},
     "configure": {"errors", "settings"},

@@ -131,7 +131,12 @@ class DockerLauncher:
                 name=spec.name,
                 entrypoint=[self.python, WORKER_PATH, OUTPUT_PATH],
                 user=user,
-                environment={"HOME": "/tmp", "PYTHONDONTWRITEBYTECODE": "1", **self.env},  # noqa: S108
+                environment={
+                    "HOME": "/tmp",  # noqa: S108
+                    "PYTHONDONTWRITEBYTECODE": "1",
+                    **self.env,
+                    **spec.environment,
+                },
                 labels=dict(spec.labels),
                 stdin_open=True,  # and closed when we are gone (StdinOnce): no orphan goes on for ever
                 stop_signal="SIGTERM",

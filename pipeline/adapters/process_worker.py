@@ -44,7 +44,7 @@ class ProcessLauncher:
             process = subprocess.Popen(
                 command,
                 cwd=self._project,
-                env=self._environment,
+                env={**self._environment, **spec.environment},
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,

@@ -19,6 +19,7 @@ from pipeline.model import (
     FAILING,
     Batch,
     BatchResult,
+    CoresCompared,
     DataFile,
     Ledger,
     Plan,
@@ -76,6 +77,7 @@ def judge(evidence: Evidence, resolution: Resolution) -> Ledger:
         data_files=tuple(sorted({file for result in results for file in result.data_files}, key=_name)),
         shares=_shares(plan, results),
         outside=resolution.outside[:MOST_OUTSIDE],
+        cores=_cores(results),
     )
 
 
@@ -234,6 +236,7 @@ def _tracer_problems(
 
 
 def _notes(evidence: Evidence, results: Sequence[BatchResult], resolution: Resolution) -> Iterator[str]:
+    yield from _core_notes(_cores(results))
     shards_by_note = defaultdict(set)
     shards_by_core = defaultdict(set)
     for result in results:
@@ -251,6 +254,36 @@ def _notes(evidence: Evidence, results: Sequence[BatchResult], resolution: Resol
     if evidence.strays:
         yield f"{len(evidence.strays)} data files that no result names were not used: {some(evidence.strays)}"
     yield from outside_notes(resolution, (source.path for source in evidence.plan.sources))
+
+
+def _cores(results: Sequence[BatchResult]) -> CoresCompared | None:
+    """Add up what the batches say on which the cores were compared."""
+    found = [result.cores for result in results if result.cores is not None]
+    if not found:
+        return None
+    return CoresCompared(
+        batches=sum(each.batches for each in found),
+        pairs=sum(each.pairs for each in found),
+        unstable=sum(each.unstable for each in found),
+        differing=sum(each.differing for each in found),
+        differences=tuple(text for each in found for text in each.differences)[:MOST_NOTES],
+        failures=tuple(text for each in found for text in each.failures)[:MOST_NOTES],
+    )
+
+
+def _core_notes(cores: CoresCompared | None) -> Iterator[str]:
+    if cores is None:
+        return
+    seen = f"{cores.pairs:,} lines in their contexts, in {cores.batches:,} batches"
+    if cores.differing:
+        yield (
+            f'THE CORES DIFFER on {cores.differing:,} of {seen}: measure with core = "ctrace", '
+            "and report it as a bug of covfleet"
+        )
+        yield from cores.differences
+    else:
+        yield f"the cores for contexts agree on {seen}"
+    yield from cores.failures
 
 
 def _shards(shards: Iterable[int]) -> str:

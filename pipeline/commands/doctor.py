@@ -17,7 +17,12 @@ from pipeline import doctor, transfer
 from pipeline.commands import options
 from pipeline.commands.options import Call
 from pipeline.commands.session import Session
+from pipeline.cores import named
+from pipeline.errors import ConfigurationError, PipelineError
+from pipeline.overhead import Measured
+from pipeline.overhead import measure as measure_cores
 
+_SHOWN = 20
 _SIGNS = {"ok": ("✓", "green"), "warn": ("!", "yellow"), "fail": ("✗", "red")}
 
 
@@ -34,12 +39,27 @@ _SIGNS = {"ok": ("✓", "green"), "warn": ("!", "yellow"), "fail": ("✗", "red"
             "See whether the bucket can be used: it writes an object.",
         ),
         ("covfleet doctor --executor docker --json", "For programs: every check with its status and fix."),
+        ("covfleet doctor --measure", "Run a minute of the suite under each core, and compare them."),
     ),
 )
-def command(call: Call) -> int:
+@click.option(
+    "--measure",
+    is_flag=True,
+    help="Run a sample of the suite under no coverage, the C tracer and covfleet's own core; compare them.",
+)
+@click.option(
+    "--seconds",
+    type=click.FloatRange(min=1),
+    default=60.0,
+    show_default=True,
+    metavar="N",
+    help="About how long --measure may take.",
+)
+def command(call: Call, *, measure: bool, seconds: float) -> int:
     """Examine machine, project, engine and store, and say what to do about each failure.
 
-    Ends with 0 if covfleet can run here, 2 if something must be corrected, 6 if Docker or S3 don't answer.
+    Ends with 0 if covfleet can run here, 2 if something must be corrected, 5 if covfleet's own core doesn't
+    measure what the C tracer measures, 6 if Docker or S3 don't answer.
     """
     session = Session(call)
     checks = doctor.diagnose(
@@ -53,13 +73,70 @@ def command(call: Call) -> int:
             probe_store=transfer.probe_conditions,
         )
     )
+    measured = None
+    if measure and not doctor.exit_code(checks):
+        try:
+            measured = _measured(session, seconds)
+            checks = (*checks, doctor.cores_check(measured))
+        except PipelineError as error:
+            checks = (
+                *checks,
+                doctor.Check("cores for contexts", "fail", str(error), error.hint, error.exit_code),
+            )
     code = doctor.exit_code(checks)
     if call.as_json:
         described = [{**asdict(check), "exit_code": _code(check)} for check in checks]
-        click.echo(json.dumps({"version": 1, "exit_code": code, "checks": described}, indent=2))
+        document = {"version": 1, "exit_code": code, "checks": described}
+        if measured is not None:
+            document["measured"] = _described(measured)
+        click.echo(json.dumps(document, indent=2))
     else:
         _print(checks)
+        if measured is not None:
+            _print_measured(measured)
     return code
+
+
+def _measured(session: Session, seconds: float) -> Measured:
+    if session.settings.executor == "docker":
+        raise ConfigurationError(
+            "--measure runs the tests in plain processes, and the executor is docker",
+            hint="Add --executor process, and --python with the interpreter that has the application.",
+        )
+    return measure_cores(session.settings, session.launcher(""), seconds)
+
+
+def _described(measured: Measured) -> dict[str, object]:
+    """Return what was measured as JSON has it."""
+    seen = measured.seen
+    return {
+        "files": measured.files,
+        "files_collected": measured.files_collected,
+        "tests": measured.tests,
+        "cores": [asdict(cost) for cost in measured.costs],
+        "contexts": seen.contexts,
+        "pairs": seen.pairs,
+        "unstable": [named(pair) for pair in sorted(seen.unstable)],
+        "missed": [named(pair) for pair in sorted(seen.missed)],
+        "only_ours": [named(pair) for pair in sorted(seen.only_ours)],
+    }
+
+
+def _print_measured(measured: Measured) -> None:
+    click.echo()
+    click.echo(
+        f"{measured.tests:,} tests of {measured.files:,} from {measured.files_collected:,} files, "
+        "statements with contexts:"
+    )
+    for cost in measured.costs:
+        click.echo(f"    {cost.core.ljust(8)} {cost.cpu_s:8.2f} s CPU {cost.overhead:6.2f}x")
+    if measured.seen.unstable:
+        click.echo(f"    {len(measured.seen.unstable):,} lines in their contexts ran in some runs only.")
+    differences = [*measured.seen.differences()]
+    for difference in differences[:_SHOWN]:
+        click.secho(f"    {difference}", fg="red")
+    if len(differences) > _SHOWN:
+        click.echo(f"    ... and {len(differences) - _SHOWN:,} more; --json names all")
 
 
 def _code(check: doctor.Check) -> int:

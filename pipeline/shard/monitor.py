@@ -4,14 +4,17 @@ coverage.py's own core on ``sys.monitoring`` can't switch contexts: a line's eve
 has fired, and nothing switches it on again. This one does, for the code that fired and no other:
 
 * ``PY_START`` fires once for each code object. If coverage.py wants its file measured, the code is armed: it
-  gets ``LINE`` events of its own. Each of them notes code and line, and switches itself off. A loop on one
-  line gets ``JUMP``, too: going round it, as in a generator that another test goes on with, is no new line.
-* When the context changes, what was noted belongs to the old one, and the code objects that were noted are
-  armed again, those of running frames included. Code that hasn't run since it was armed still is.
+  gets ``LINE`` events of its own, which note code and line.
+* At first they stay on: the code is calm. If it says the same too often within a context, as in a loop, it
+  isn't, and from then on each of its events switches itself off. A loop on one line isn't calm, and gets
+  ``JUMP``, too: going round it, as in a generator that another test goes on with, is no new line.
+* When the context changes, what was noted belongs to the old one, and the code objects whose events went off
+  are armed again, those of running frames included. All other code still is.
 
-So a line costs one event in each context that runs it, and nothing after that, and at the beginning of each
-context every line of every code object is armed. All else is coverage.py's: which files are measured, data
-files, signals, nested measurements.
+So a line costs a few events in each context that runs it, and nothing after that, and at the beginning of
+each context every line of every code object is armed. To arm code again costs about as much as a dozen
+events, and makes Python forget what it has specialized: that is why calm code is left alone. All else is
+coverage.py's: which files are measured, data files, signals, nested measurements.
 
 The worker imports this module, and only on a Python that has ``sys.monitoring``; it imports nothing of
 covfleet.
@@ -26,7 +29,7 @@ import sqlite3
 import sys
 import weakref
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from contextlib import closing
 from types import CodeType, FunctionType
 from typing import Any, cast
@@ -34,12 +37,25 @@ from typing import Any, cast
 import coverage
 from coverage.collector import Collector
 from coverage.exceptions import DataError
-from coverage.numbits import numbits_to_nums, numbits_union, nums_to_numbits, register_sqlite_functions
+from coverage.numbits import numbits_to_nums, register_sqlite_functions
 
 SCHEMA_VERSION = 7
 """Of the data files that ``ContextCollector`` can write by itself."""
 
-_PREFERRED_TOOLS = (3, 4, 5, 2, 0, 1)  # those without a name first, coverage.py's last
+MOST_WAYS = 64
+"""For how many sets of lines of one code the bits are kept."""
+
+MOST_CALM = 4096
+"""How many events of a context may stay on."""
+
+_PREFERRED_TOOLS = (
+    4,
+    5,
+    3,
+    2,
+    0,
+    1,
+)  # 3 is Hypothesis's, 2 and 0 are profilers' and debuggers', 1 coverage.py's
 _NEEDED = {
     coverage.Coverage: ("_init_for_start", "_should_trace", "switch_context"),
     Collector: ("switch_context", "flush_data", "use_data", "cached_mapped_file", "_start_tracer"),
@@ -100,12 +116,12 @@ class Tools:
     def __init__(self) -> None:
         free = (tool for tool in _PREFERRED_TOOLS if _monitoring.get_tool(tool) is None)
         found = list(itertools.islice(free, 2))
-        if len(found) < 2:  # the second one is for ``resumes``
+        if len(found) < 2:
             raise UnusableError("other tools have taken the tool ids of sys.monitoring")
         for tool in found:
             _monitoring.use_tool_id(tool, "covfleet")
-        self.lines, self.resumes = found
-        self.hide_resumed_lines = self._hide_resumed_lines()
+        self.lines, self.calm = found
+        self.resumes = _events.PY_START | _events.PY_RESUME if self._hide_resumed_lines() else 0
 
     def _hide_resumed_lines(self) -> bool:
         """Say whether a line on which a function begins or is resumed has no event, as in 3.13.
@@ -134,6 +150,47 @@ def tools() -> Tools:
     return _tools
 
 
+class Known:
+    """What is known of code that has run: its file, how it is armed, and the bits of lines that ran."""
+
+    __slots__ = ("_bits", "_credit", "_patience", "code", "events", "is_calm", "source")
+
+    def __init__(self, code: CodeType, source: str, gone: Callable[[Any], object]) -> None:
+        loops = _JUMP_BACKWARD in code.co_code[::2] and any(_loops_on_one_line(code))
+        self.code = weakref.ref(code, gone)
+        self.source = source
+        self.events = int(_events.LINE | _events.JUMP if loops else _events.LINE)
+        self.is_calm = True
+        self._patience = 4 + len(code.co_code) // 32  # events that cost about as much as arming it again
+        self._credit = 4 * self._patience
+        self._bits: dict[Hashable, int] = {}
+
+    def bits(self, noted: Hashable, lines: Iterable[int]) -> int:
+        """Return a number with a bit for each of the lines that were noted.
+
+        Code runs in the same few ways in most contexts, and looking them up is cheaper than adding up bits.
+        """
+        known = self._bits.get(noted)
+        if known is None:
+            if len(self._bits) >= MOST_WAYS:
+                self._bits.clear()
+            known = self._bits[noted] = self._added_up(lines)
+        return known
+
+    def _added_up(self, noted: Iterable[int]) -> int:
+        code, bits = self.code(), 0
+        assert code is not None
+        for number in noted:
+            line = number if number >= 0 else _line_at(code, ~number)  # where a jump has led is noted so
+            bits |= 0 if line is None else 1 << line
+        return bits
+
+    def stays_calm(self, repeated: int) -> bool:
+        """Say whether it may keep its events on; in this context ``repeated`` of them said nothing new."""
+        self._credit = min(self._credit, 3 * self._patience) + self._patience - repeated
+        return self._credit >= 0 and self.events == _events.LINE
+
+
 class Monitor:
     """The core: what coverage.py calls a tracer. There is one for all threads."""
 
@@ -142,73 +199,95 @@ class Monitor:
 
     def __init__(self) -> None:
         self._tools = tools()
-        self._fired: list[Any] = []  # code, line, code, line ...; a jump notes ~offset instead of the line
-        self._wanted: dict[
-            int, tuple[Any, int]
-        ] = {}  # of code that has fired, by id: a weak reference, events
-        self._callbacks: dict[int, FunctionType] = {}
+        # Runs of lines, code, a list of them, code, a list of them ..., and those whose events are still on
+        self._ended: list[Any] = []
+        self._calm: list[Any] = []
+        self._end_runs: Callable[[], None] = lambda: None
+        self._known: dict[int, Known] = {}  # by the code's id: a code's hash goes through all of it
+        self._callbacks: dict[tuple[int, int], FunctionType] = {}  # by tool and event
 
     def _decide(self, name: str) -> None:
         """Let coverage.py judge a file when the first of its code starts."""
         self.should_trace_cache[name] = self.should_trace(name, _getframe(1))
 
-    def _wanted_of(self, code: CodeType) -> int:
+    def _known_of(self, code: CodeType) -> Known:
         key = id(code)
-        known = self._wanted.get(key)
+        known = self._known.get(key)
         if known is None:
-            gone = weakref.ref(code, lambda _: self._wanted.pop(key, None))
-            known = self._wanted[key] = gone, _wanted(code)
-        return known[1]
+            source = self.should_trace_cache[code.co_filename].source_filename
+            known = self._known[key] = Known(code, source, lambda _: self._known.pop(key, None))
+        return known
 
-    def take(self, keep: Callable[[dict[str, set[int]]], None]) -> None:
+    def take(self, keep: Callable[[dict[str, int]], None]) -> None:
         """Give ``keep`` the lines that ran since the last call, by source file, and arm their code again.
 
-        Whatever is raised on the way, such as by the handler of a signal, they are forgotten only at the end.
+        A file's lines are the bits of a number. Whatever is raised on the way, such as by the handler of a
+        signal, they are forgotten only at the end.
         """
-        count = len(self._fired)
-        taken = self._fired[:count]
-        by_code: dict[int, tuple[CodeType, set[int]]] = {}  # by id: a code's hash goes through all of it
-        pairs, running = iter(taken), None
-        for code, line in zip(pairs, pairs, strict=True):
-            if code is not running:  # most often it is the code of the line before
-                running = code
-                lines = by_code.setdefault(id(code), (code, set()))[1]
-            lines.add(line)
-        by_file: dict[str, set[int]] = {}
-        for code, lines in by_code.values():
-            source = self.should_trace_cache[code.co_filename].source_filename
-            by_file.setdefault(source, set()).update(lines if min(lines) >= 0 else _resolved(code, lines))
+        self._end_runs()
+        calm, off = len(self._calm), len(self._ended)
+        by_file: dict[str, int] = {}
+        again: list[tuple[CodeType, Known]] = []
+        excited: list[tuple[CodeType, Known]] = []
+        for code, lines in _by_code(self._calm[:calm]):
+            known = self._known_of(code)
+            once = frozenset(lines)
+            by_file[known.source] = by_file.get(known.source, 0) | known.bits(once, once)
+            if known.is_calm and not known.stays_calm(len(lines) - len(once)):
+                excited.append((code, known))
+        for code, lines in _by_code(self._ended[:off]):
+            known = self._known_of(code)
+            way = tuple(lines)
+            by_file[known.source] = by_file.get(known.source, 0) | known.bits(way, way)
+            leaves = known.is_calm and not known.stays_calm(0)
+            (excited if leaves else again).append((code, known))
         keep(by_file)
-        self._arm_again([code for code, _ in by_code.values()])
-        del self._fired[:count]  # what other threads have added meanwhile stays
+        if again:
+            self._arm_again(again)
+        if excited:
+            self._excite(excited)
+        del self._calm[:calm], self._ended[:off]  # what other threads have added meanwhile stays
 
-    def _arm_again(self, codes: list[CodeType]) -> None:
+    def _arm_again(self, pairs: list[tuple[CodeType, Known]]) -> None:
         """Switch on what has switched itself off.
 
         All in one call: if another thread ran between off and on, it would miss lines.
         """
-        tool = itertools.repeat(self._tools.lines)
-        twice = itertools.chain.from_iterable(zip(codes, codes, strict=True))
-        wanted = [self._wanted_of(code) for code in codes]
-        off_and_on = itertools.chain.from_iterable(zip(itertools.repeat(0), wanted))
-        deque(map(_monitoring.set_local_events, tool, twice, off_and_on), maxlen=0)
+        calm, lines, resumes = self._tools.calm, self._tools.lines, self._tools.resumes
+        calls = []
+        for code, known in pairs:
+            if known.is_calm:
+                calls += [(calm, code, resumes), (calm, code, resumes | _events.LINE)]
+            else:
+                calls += [(lines, code, 0), (lines, code, known.events)]
+        deque(itertools.starmap(_monitoring.set_local_events, calls), maxlen=0)
+
+    def _excite(self, pairs: list[tuple[CodeType, Known]]) -> None:
+        """From now on, have the code's events switch themselves off."""
+        for code, known in pairs:
+            _monitoring.set_local_events(self._tools.lines, code, known.events)
+            _monitoring.set_local_events(self._tools.calm, code, self._tools.resumes)
+            known.is_calm = False
 
     # ---- what coverage.py's collector asks of a tracer
 
     def start(self) -> None:
         """Begin, or go on after ``stop``."""
         if not self._callbacks:
-            made = _callbacks(self._fired, self._tools, self.should_trace_cache, self._decide)
-            self._callbacks = {event: uninterrupted(callback) for event, callback in made.items()}
-        for event, callback in self._callbacks.items():
-            _monitoring.register_callback(self._tools.lines, event, callback)
+            made, end_runs = _callbacks(
+                self._ended, self._calm, self._tools, self.should_trace_cache, self._decide
+            )
+            self._callbacks = {key: uninterrupted(callback) for key, callback in made.items()}
+            self._end_runs = uninterrupted(end_runs)
+        for (tool, event), callback in self._callbacks.items():
+            _monitoring.register_callback(tool, event, callback)
         _monitoring.set_events(self._tools.lines, _events.PY_START)
 
     def stop(self) -> None:
         """Measure nothing until ``start``; what is armed stays so."""
         _monitoring.set_events(self._tools.lines, 0)
-        for event in self._callbacks:
-            _monitoring.register_callback(self._tools.lines, event, None)
+        for tool, event in self._callbacks:
+            _monitoring.register_callback(tool, event, None)
 
     def post_fork(self) -> None:
         """Make room for the measurement of a child process."""
@@ -225,64 +304,131 @@ class Monitor:
         """Return no statistics."""
 
 
-def _resolved(code: CodeType, noted: set[int]) -> set[int]:
-    """Return the lines that are meant: where a jump has led is noted as ``~offset``."""
-    lines = (_line_at(code, ~number) if number < 0 else number for number in noted)
-    return {line for line in lines if line}
+def _by_code(runs: Iterable[Any]) -> Iterable[tuple[CodeType, list[int]]]:
+    """Return each code of the runs with all that was noted of it."""
+    by_id: dict[int, tuple[CodeType, list[int]]] = {}  # a code's hash goes through all of it
+    flat = iter(runs)
+    for code, lines in zip(flat, flat, strict=True):
+        key = id(code)
+        if key in by_id:
+            known = by_id[key][1]
+            known += lines
+        else:
+            by_id[key] = code, lines
+    return by_id.values()
 
 
 def _callbacks(
-    fired: list[Any], ids: Tools, dispositions: Mapping[str, Any], decide: Callable[[str], None]
-) -> dict[int, FunctionType]:
-    """Return what each event calls. They note what fired, and switch it off.
+    ended: list[Any],
+    calm: list[Any],
+    ids: Tools,
+    dispositions: Mapping[str, Any],
+    decide: Callable[[str], None],
+) -> tuple[dict[tuple[int, int], FunctionType], FunctionType]:
+    """Return what each event of a tool calls, and what ends the runs of lines that they note.
 
     After a call Python looks for other things to do. So they call nothing, except ``decide``, once for each
     file: a list grows by ``+=``, and code is armed by an iterator, a step of which is a call made in C.
     """
-    off, has_annotations = _monitoring.DISABLE, sys.version_info >= (3, 14)
+    on_line, on_calm_line, on_jump, end_runs = _noting(ended, calm)
+    made = {
+        (ids.lines, _events.PY_START): _starting(ids, dispositions, decide),
+        (ids.lines, _events.LINE): on_line,
+        (ids.lines, _events.JUMP): on_jump,
+        (ids.calm, _events.LINE): on_calm_line,
+    }
+    return cast("dict[tuple[int, int], FunctionType]", made), cast("FunctionType", end_runs)
+
+
+def _starting(
+    ids: Tools, dispositions: Mapping[str, Any], decide: Callable[[str], None]
+) -> Callable[[CodeType, int], Any]:
+    """Return what arms code when it runs for the first time."""
+    off = _monitoring.DISABLE
     started: list[CodeType] = []
-    arming = _arming(ids.lines, started, _events.LINE)
-    if ids.hide_resumed_lines:
-        arming = zip(_arming(ids.resumes, started, _events.PY_START | _events.PY_RESUME), arming, strict=True)
+    arming = _arming(ids.calm, started, ids.resumes | _events.LINE)
 
     def on_start(code: CodeType, _offset: int) -> Any:
         nonlocal started
         name = code.co_filename
         if name not in dispositions:
             decide(name)
-        # coverage.py doesn't take the evaluation of annotations for execution.
-        if dispositions[name].trace and not (has_annotations and code.co_name == "__annotate__"):
-            started += (code, code)
+        if dispositions[name].trace:
+            started += (code,)
             for _ in arming:
                 break
             started *= 0
         return off
 
+    return on_start
+
+
+def _noting(ended: list[Any], calm: list[Any]) -> tuple[Callable[..., Any], ...]:
+    """Return what notes lines, those that stay on, and jumps; and what ends the runs of them.
+
+    Lines of one code that follow each other are a run; where a jump led is noted as ``~offset``.
+    """
+    off = _monitoring.DISABLE
+    running: CodeType | None = None
+    runs: list[Any] = []
+    lines: list[int] = []
+    calm_running: CodeType | None = None
+    calm_runs: list[Any] = []
+    calm_lines: list[int] = []
+    left = MOST_CALM
+
     def on_line(code: CodeType, line: int) -> Any:
-        nonlocal fired
-        fired += (code, line)
+        nonlocal running, runs, lines
+        if code is not running:
+            running = code
+            lines = []
+            runs += (code, lines)
+        lines += (line,)
+        return off
+
+    def on_calm_line(code: CodeType, line: int) -> Any:
+        nonlocal running, runs, lines, calm_running, calm_runs, calm_lines, left
+        if left:
+            left -= 1
+            if code is not calm_running:
+                calm_running = code
+                calm_lines = []
+                calm_runs += (code, calm_lines)
+            calm_lines += (line,)
+            return None
+        if code is not running:
+            running = code
+            lines = []
+            runs += (code, lines)
+        lines += (line,)
         return off
 
     def on_jump(code: CodeType, offset: int, destination: int) -> Any:
-        nonlocal fired
+        nonlocal running, runs, lines
         if destination <= offset:
-            fired += (code, ~destination)
+            if code is not running:
+                running = code
+                lines = []
+                runs += (code, lines)
+            lines += (~destination,)
         return off
 
-    made = {_events.PY_START: on_start, _events.LINE: on_line, _events.JUMP: on_jump}
-    return cast("dict[int, FunctionType]", made)
+    def end_runs() -> None:
+        nonlocal running, runs, ended, calm_running, calm_runs, calm, left
+        running = calm_running = None
+        ended += runs
+        runs *= 0
+        calm += calm_runs
+        calm_runs *= 0
+        left = MOST_CALM
+
+    return on_line, on_calm_line, on_jump, end_runs
 
 
 def _arming(tool: int, codes: list[CodeType], events: int) -> Iterator[Any]:
     """Return an endless iterator whose every step takes the last of ``codes`` and arms it."""
     taken = iter(codes.pop, None)
     return map(_monitoring.set_local_events, itertools.repeat(tool), taken, itertools.repeat(events))
-
-
-def _wanted(code: CodeType) -> int:
-    """Return the events that tell which lines of the code run, once it has run in an earlier context."""
-    loops = _JUMP_BACKWARD in code.co_code[::2] and any(_loops_on_one_line(code))
-    return int(_events.LINE | _events.JUMP if loops else _events.LINE)
 
 
 def _loops_on_one_line(code: CodeType) -> Iterator[bool]:
@@ -332,8 +478,9 @@ def take_over(cov: coverage.Coverage) -> None:
         if missing := [name for name in names if not hasattr(class_, name)]:
             raise UnusableError(f"coverage {coverage.__version__} has no {class_.__name__}.{missing[0]}")
     ids = tools()
-    for callback in _callbacks([], ids, {}, lambda _name: None).values():
-        uninterrupted(callback)
+    callbacks, end_runs = _callbacks([], [], ids, {}, lambda _name: None)
+    for function in (*callbacks.values(), end_runs):
+        uninterrupted(function)
     cov.__class__ = ContextCoverage
 
 
@@ -343,7 +490,7 @@ class ContextCollector(Collector):
     The stock one writes to the data file at each switch of the context, a transaction for each of its files.
     """
 
-    _lines: dict[tuple[str, str], bytes]  # context and file -> line numbers
+    _lines: dict[tuple[str, str], int]  # context and file -> the bits of its lines
     _is_writing: bool
 
     def begin(self) -> None:
@@ -372,12 +519,11 @@ class ContextCollector(Collector):
             assert isinstance(tracer, Monitor)
             tracer.take(self._keep)
 
-    def _keep(self, lines_by_file: Mapping[str, set[int]]) -> None:
+    def _keep(self, lines_by_file: Mapping[str, int]) -> None:
         context = self._context()
         for source, lines in lines_by_file.items():
-            key, numbits = (context, self.cached_mapped_file(source)), nums_to_numbits(lines)
-            known = self._lines.get(key)
-            self._lines[key] = numbits_union(known, numbits) if known else numbits
+            key = context, self.cached_mapped_file(source)
+            self._lines[key] = self._lines.get(key, 0) | lines
 
     def flush_data(self) -> bool:
         """Write what was gathered, whatever its context, and return true: there is a data file now.
@@ -412,13 +558,18 @@ class ContextCollector(Collector):
     def _write_slowly(self) -> None:
         """Write through the public interface, which knows all forms of data files."""
         context = self.covdata._current_context
-        for (name, file), numbits in self._lines.items():
+        for (name, file), lines in self._lines.items():
             self.covdata.set_context(name)
-            self.covdata.add_lines({file: numbits_to_nums(numbits)})
+            self.covdata.add_lines({file: numbits_to_nums(_numbits(lines))})
         self.covdata.set_context(context)
 
 
-def _write_rows(connection: sqlite3.Connection, lines: Mapping[tuple[str, str], bytes]) -> None:
+def _numbits(lines: int) -> bytes:
+    """Return the bits of lines as coverage.py stores them: ``coverage.numbits``."""
+    return lines.to_bytes((lines.bit_length() + 7) // 8, "little")
+
+
+def _write_rows(connection: sqlite3.Connection, lines: Mapping[tuple[str, str], int]) -> None:
     """Add lines to a data file whose files are known, in one transaction."""
     register_sqlite_functions(connection)
     connection.executescript(_WITHOUT_JOURNAL)
@@ -428,7 +579,7 @@ def _write_rows(connection: sqlite3.Connection, lines: Mapping[tuple[str, str], 
     file_ids = _ids(connection, "SELECT path, id FROM file")
     connection.executemany(
         _ADD_LINES,
-        ((file_ids[file], context_ids[context], numbits) for (context, file), numbits in lines.items()),
+        ((file_ids[file], context_ids[name], _numbits(bits)) for (name, file), bits in lines.items()),
     )
     connection.execute("COMMIT")
 

@@ -9,12 +9,13 @@ from dataclasses import dataclass
 from pipeline.data_files import send
 from pipeline.errors import ConfigurationError, WorkerKilledError
 from pipeline.keys import LATE
-from pipeline.model import Batch, BatchResult, DataFile, TestOutcome, to_json
+from pipeline.model import Batch, BatchResult, CoresCompared, DataFile, TestOutcome, to_json
 from pipeline.ports import WorkerSpec
 from pipeline.shard.batch import BatchProgress, BatchRun, StoppedError, Surroundings, bounded
 from pipeline.shard.harvest import Harvest
 from pipeline.shard.pulse import Pulse
 from pipeline.shard.request import ShardRequest
+from pipeline.shard.second_look import is_chosen, look_again
 from pipeline.transfer import put_once
 from pipeline.worker_client import Ready, StartOptions, WorkerClient
 
@@ -87,8 +88,15 @@ class Slot:
         busy_s = clock.monotonic() - began
         self._show(BatchProgress(len(outcomes), self._progress.failed, ""))
         pulse.count(batches_done=1, busy_s=busy_s)
-        self._deliver(batch.id, outcomes, notes, busy_s)
+        self._deliver(batch.id, outcomes, notes, busy_s, self._compared(batch))
         return True
+
+    def _compared(self, batch: Batch) -> CoresCompared | None:
+        request = self._request
+        if not is_chosen(request, batch):
+            return None
+        folder = self._folder / "cores"
+        return look_again(request, start_options(request), batch, folder, self._context.stopping)
 
     def _surroundings(self) -> Surroundings:
         return Surroundings(
@@ -163,7 +171,12 @@ class Slot:
     # ---- delivery
 
     def _deliver(
-        self, batch: str, outcomes: tuple[TestOutcome, ...], notes: tuple[str, ...], busy_s: float
+        self,
+        batch: str,
+        outcomes: tuple[TestOutcome, ...],
+        notes: tuple[str, ...],
+        busy_s: float,
+        cores: CoresCompared | None = None,
     ) -> None:
         request, plan = self._request, self._request.plan
         result = BatchResult(
@@ -178,6 +191,7 @@ class Slot:
             data_files=(*self._carried, *self._upload()),
             notes=notes,
             root=self._root,
+            cores=cores,
         )
         if put_once(request.store, request.keys.result(batch), to_json(result)):
             self._carried = ()

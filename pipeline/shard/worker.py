@@ -13,7 +13,7 @@ events on standard output.
     {"do": "run", "tests", "imports"}       {"event": "running", "tests": [...]}
                                             {"event": "test", "id", "outcome", ...}   one a test
                                             {"event": "saved"}                        now and then
-                                            {"event": "done", "files": [...], "notes": [...]}
+                                            {"event": "done", "files", "notes", "cpu_s"}
     {"do": "command", "id", "argv"}         {"event": "running"}, {"event": "test"}, {"event": "done"}
     {"do": "quit"}, or end of input         ends the test session and exits
 
@@ -24,6 +24,7 @@ file in OUTPUT_FOLDER while a batch runs, and is handed over in OUTPUT_FOLDER/do
 
 from __future__ import annotations
 
+import gc
 import importlib.util
 import json
 import os
@@ -359,6 +360,7 @@ class Batches:
         self.measurement = measurement
         self.checkpoint_s = start["checkpoint_s"]
         self.import_all = start["import_all"]
+        self.collect_garbage = start["collect_garbage"]
         self.verdicts = Verdicts()
         self.known: dict[str, list[Any]] = {}  # test id -> its items; more than one if ids repeat
         self.folders: dict[Any, Any] = {}  # parent and path -> the node that pytest made of a folder
@@ -459,6 +461,7 @@ class Batches:
 
     def run(self, command: dict[str, Any]) -> None:
         """Run one batch: in the order of the agent's list, each batch with fixtures of its own."""
+        before_s = cpu_s()
         self.measurement.switch("")
         wanted, imports = command["tests"], command["imports"]
         if self.import_all:
@@ -480,7 +483,8 @@ class Batches:
         for index, (test, item) in enumerate(items):
             following = items[index + 1][1] if index + 1 < len(items) else None
             self._run_one(test, item, following)
-        self.channel.send("done", files=self.measurement.hand_over(), notes=self._notes())
+        files = self.measurement.hand_over()
+        self.channel.send("done", files=files, notes=self._notes(), cpu_s=cpu_s() - before_s)
 
     def _run_one(self, test: str, item: Any, following: Any) -> None:
         self.verdicts.reports.clear()
@@ -490,6 +494,8 @@ class Batches:
         except (Exception, KeyboardInterrupt, SystemExit) as error:  # pytest.exit(), or a broken plugin
             ended = f"{type(error).__name__}: {error}"
             item.session._setupstate.teardown_exact(None)
+        if self.collect_garbage:
+            gc.collect()
         self.session.shouldstop = self.session.shouldfail = False
         repeats = self.known[test]
         if item is not repeats[-1] and not ended:
@@ -550,6 +556,11 @@ class Batches:
             self.session._fixturemanager._pending_conftests.update(self.unvisited_conftests)
         for test, items in fresh.items():
             self.known.setdefault(test, items)
+
+
+def cpu_s() -> float:
+    """Return the CPU seconds that this process has taken, and those of its children that have ended."""
+    return sum(os.times()[:4])
 
 
 def with_folders(paths: Iterable[str]) -> set[str]:

@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from statistics import median
 
-from checks.suites import SUITES, prepare
+from checks.suites import STANDARD, SUITES, prepare
 
 from benchmarks.ahead import print_ahead
 from benchmarks.combine import CORPORA, compare_with_stock, print_growth
@@ -89,7 +89,9 @@ def _add_tail(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
 
 def _add_contexts(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     contexts = commands.add_parser("contexts", help="both cores for statements with contexts, and none")
-    contexts.add_argument("--suite", action="append", choices=SUITES, help="one of them, or several")
+    contexts.add_argument(
+        "--suite", action="append", choices=SUITES | STANDARD, help="one of them, or several"
+    )
     contexts.add_argument("--rounds", type=int, default=3)
     contexts.add_argument("--python", default="python3.13", help="the interpreter that runs the suites")
     contexts.set_defaults(command=compare_contexts)

@@ -13,7 +13,7 @@ from pathlib import Path
 from statistics import mean, median
 
 from checks.cores import measured
-from checks.suites import SUITES, prepare
+from checks.suites import STANDARD, SUITES, prepare
 
 CACHE = Path(__file__).parents[2] / ".cache" / "bench"
 CONTENDERS = ("none", "ctrace", "monitor")
@@ -23,6 +23,8 @@ PARTS = {
     "attrs": (),
     "click": (),
     "networkx": ("networkx/classes", "networkx/utils", "networkx/algorithms/shortest_paths"),
+    "test_json": (),
+    "test_asyncio": tuple(f"test.test_asyncio.test_{part}" for part in ("locks", "streams", "tasks")),
 }
 
 Figures = Mapping[str, Sequence[tuple[float, float]]]
@@ -37,8 +39,8 @@ def compare_contexts(arguments: argparse.Namespace) -> None:
     print("| --- " * 5 + "|")
     ratios = []
     for name in arguments.suite or PARTS:
-        prepared = prepare(SUITES[name], Path(executable), CACHE / f"py{version}", quick=False)
-        project = replace(prepared, paths=PARTS[name])
+        prepared = prepare((SUITES | STANDARD)[name], Path(executable), CACHE / f"py{version}", quick=False)
+        project = replace(prepared, paths=PARTS[name] or prepared.paths)
         figures: dict[str, list[tuple[float, float]]] = defaultdict(list)
         for number in range(arguments.rounds):
             for core in CONTENDERS:

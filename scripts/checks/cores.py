@@ -1,8 +1,8 @@
 """Whether covfleet's own core measures what the C tracer measures: context by context, line by line.
 
-Each suite runs serially in one process, in one order, twice with each core. A line in a context on which the
-two runs of one core disagree is the suite's own: it depends on the time, on memory addresses, on when garbage
-is collected. Any other on which the cores disagree makes the script fail.
+Each suite runs serially in one process, in one order, twice with each core, and once more where they seem to
+differ. A line in a context on which the runs of one core disagree is the suite's own: it depends on the time,
+on memory addresses, on when garbage is collected. Any other on which the cores disagree makes it fail.
 """
 
 from __future__ import annotations
@@ -15,18 +15,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from coverage import CoverageData
-
 from checks.suites import Project
 from pipeline.adapters.launchers import WORKER
+from pipeline.cores import Comparison, Pair, compare_until_sure, named, pairs_in
 
-CORES = ("ctrace", "monitor")
 RUNS = 2
 _FOREIGN = ("COVERAGE_", "COVFLEET_", "PYTEST_", "PYTHONPATH", "VIRTUAL_ENV")
 _PLUGINS = Path(__file__).parent / "plugins"
-
-Pair = tuple[str, int, str]
-"""File, line, context."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,20 +29,12 @@ class CoreRow:
     """What the cores saw of one suite."""
 
     suite: str
-    contexts: int
-    pairs: int
-    unstable: frozenset[Pair]
-    missed: frozenset[Pair]  # by covfleet's core
-    only_ours: frozenset[Pair]
-
-    @property
-    def is_equal(self) -> bool:
-        """Whether the cores agree on all that a core agrees on with itself."""
-        return not self.missed and not self.only_ours
+    seen: Comparison
 
     def cells(self) -> tuple[str, ...]:
         """Return the row of the table."""
-        counts = (self.contexts, self.pairs, len(self.unstable), len(self.missed), len(self.only_ours))
+        seen = self.seen
+        counts = (seen.contexts, seen.pairs, len(seen.unstable), len(seen.missed), len(seen.only_ours))
         return (self.suite, *(f"{count:,}" for count in counts))
 
 
@@ -77,54 +64,22 @@ def measured(project: Project, core: str, folder: Path, *options: str) -> subpro
     return ran
 
 
-def pairs_of(folder: Path) -> set[Pair]:
-    """Return all lines with their contexts in the data files of a run."""
-    found: set[Pair] = set()
-    for path in (folder / "done").iterdir():
-        data = CoverageData(str(path))
-        data.read()
-        for file in data.measured_files():
-            lines = data.contexts_by_lineno(file)
-            found.update((file, line, context) for line, contexts in lines.items() for context in contexts)
-        data.close()
-    return found
-
-
 def compare_cores(project: Project, folder: Path) -> CoreRow:
     """Run a suite with both cores, in turns, and compare what they saw."""
-    seen: dict[str, list[set[Pair]]] = {core: [] for core in CORES}
-    for number in range(RUNS):
-        for core in CORES:
-            home = folder / f"{core}-{number}"
-            ran = measured(project, core, home, "-p", "eager_gc")
-            print(f"    {core}: {ran.stdout.strip().splitlines()[-1]}", file=sys.stderr, flush=True)
-            seen[core].append(pairs_of(home))
-    stock, own = seen["ctrace"], seen["monitor"]
-    ever, always = stock[0] | stock[1], stock[0] & stock[1]
-    unstable = (ever - always) | (own[0] ^ own[1])
-    missed, only_ours = always - (own[0] & own[1]), (own[0] | own[1]) - ever
-    contexts = len({context for _, _, context in ever})
-    return CoreRow(
-        project.name,
-        contexts,
-        len(ever),
-        frozenset(unstable),
-        frozenset(missed - unstable),
-        frozenset(only_ours - unstable),
-    )
+
+    def look(core: str, _collect_garbage: bool) -> set[Pair]:  # noqa: FBT001 - it always is
+        ran = measured(project, core, folder / core, "-p", "eager_gc")
+        print(f"    {core}: {ran.stdout.strip().splitlines()[-1]}", file=sys.stderr, flush=True)
+        return pairs_in(folder / core / "done")
+
+    return CoreRow(project.name, compare_until_sure(look, RUNS))
 
 
 def differences(row: CoreRow) -> Iterator[str]:
     """Yield each pair in which a run differs, as a reader would look it up."""
-    for title, pairs in (
-        ("UNEXPLAINED, missed", row.missed),
-        ("UNEXPLAINED, only here", row.only_ours),
-        ("differs between two runs of one core", row.unstable),
-    ):
-        yield from (
-            f"{title}: {file}:{line} ({context or 'outside of tests'})"
-            for file, line, context in sorted(pairs)
-        )
+    yield from (f"UNEXPLAINED, {difference}" for difference in row.seen.differences())
+    unstable = sorted(row.seen.unstable)
+    yield from (f"differs between two runs of one core: {named(pair)}" for pair in unstable)
 
 
 def cores_table(rows: Sequence[CoreRow]) -> str:

@@ -29,7 +29,8 @@ class Suite:
     options: tuple[str, ...] = ()  # for pytest, in every run
     quick: tuple[str, ...] = ()  # paths of a part that takes seconds; the whole without
     import_all: bool = False  # a test file relies on what another one imports
-    configuration: str = ""  # pyproject.toml of a wheel, which has none of its own
+    configuration: str = ""  # pyproject.toml of what has none of its own
+    standard: str = ""  # the package of the standard library that holds the tests, instead of a release
 
     @property
     def is_wheel(self) -> bool:
@@ -77,6 +78,41 @@ SUITES = {
     )
 }
 
+_STANDARD = """\
+[tool.pytest.ini_options]
+python_classes = []  # those that aren't unittest's are bases of them
+[tool.coverage.run]
+source_pkgs = ["{tested}", "{tests}"]
+"""
+
+_ASYNCIO = (
+    "test_base_events",
+    "test_futures",
+    "test_locks",
+    "test_queues",
+    "test_runners",
+    "test_streams",
+    "test_taskgroups",
+    "test_tasks",
+    "test_timeouts",
+)
+
+STANDARD = {
+    name: Suite(
+        name,
+        "",
+        options=("--pyargs",),
+        configuration=_STANDARD.format(tested=tested, tests=tests),
+        quick=tuple(f"{tests}.{part}" for part in quick),
+        standard=tests,
+    )
+    for name, tests, tested, quick in (
+        ("test_json", "test.test_json", "json", ()),
+        ("test_asyncio", "test.test_asyncio", "asyncio", _ASYNCIO),
+    )
+}
+"""Suites that come with the interpreter; only cores are compared on them."""
+
 
 def prepare(suite: Suite, python: Path, folder: Path, *, quick: bool) -> Project:
     """Fetch, lay out and install a suite below ``folder``; what an earlier call left there is used again.
@@ -91,12 +127,16 @@ def prepare(suite: Suite, python: Path, folder: Path, *, quick: bool) -> Project
         home / "project",
         home / "venv/bin/python",
         suite.options,
-        suite.quick if quick else (),
+        suite.quick if quick and suite.quick else (suite.standard,) if suite.standard else (),
         suite.import_all,
     )
     if not ready.exists():
         shutil.rmtree(home, ignore_errors=True)
-        _lay_out(suite, _fetch(suite, folder.parent / "downloads"), project.root)
+        if suite.standard:
+            project.root.mkdir(parents=True)
+            (project.root / "pyproject.toml").write_text(suite.configuration)
+        else:
+            _lay_out(suite, _fetch(suite, folder.parent / "downloads"), project.root)
         _install(suite, python, project)
         ready.touch()
     return project
@@ -127,7 +167,7 @@ def _lay_out(suite: Suite, archive: Path, root: Path) -> None:
 def _install(suite: Suite, python: Path, project: Project) -> None:
     environment = project.python.parent.parent
     subprocess.run([python, "-m", "venv", "--clear", environment], check=True)
-    itself = () if suite.is_wheel else ("--editable", str(project.root))
+    itself = () if suite.configuration else ("--editable", str(project.root))
     _pip(project.python, "install", *_TOOLS, *suite.needs, *itself)
 
 

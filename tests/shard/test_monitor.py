@@ -11,13 +11,14 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from checks.cores import Pair, compare_cores, measured, pairs_of
+from checks.cores import compare_cores, measured
 from checks.suites import Project
 from support.interpreters import environment, interpreter
 from support.needs import missing
 from support.runs import Build, new_build, write_project
 
 from pipeline.adapters.launchers import WORKER
+from pipeline.cores import Pair, pairs_in
 
 CASES = Path(__file__).parent.parent / "data" / "contexts"
 PACKAGES = ("coverage", "pytest", "pytest-cov", "greenlet")
@@ -47,7 +48,7 @@ def seen(folder: Path, python: Path, files: dict[str, str], *options: str) -> di
     """Return the lines of app.py by context, when the files' tests have passed under covfleet's core."""
     ran = measured(project_of(folder, python, files), "monitor", folder / "data", *options)
     assert ran.returncode == 0, ran.stdout
-    return by_context(pairs_of(folder / "data"))
+    return by_context(pairs_in(folder / "data" / "done"))
 
 
 def by_context(pairs: set[Pair]) -> dict[str, list[int]]:
@@ -62,7 +63,7 @@ def assert_equal_on_all_cases(folder: Path, python: Path) -> None:
     files = {"app.py": (CASES / "app.py").read_text(), "test_cases.py": (CASES / "cases.py").read_text()}
     project = project_of(folder, python, files, WITH_GREENLETS)
     assert measured(project, "monitor", folder / "once").returncode == 0
-    row = compare_cores(project, folder / "runs")
+    row = compare_cores(project, folder / "runs").seen
     assert not row.missed
     # The C tracer loses a test's lines after a greenlet of an earlier test has ended; it passes, so they ran.
     assert {context.split("::")[1] for _, _, context in row.only_ours} <= {"test_greenlet_goes_on|run"}
@@ -137,6 +138,26 @@ def test_it(number):
     handler = app.splitlines().index("    ran = True") + 1
     missing = [n for n in range(400) if handler not in found[f"test_it[{n}]|run"]]
     assert not missing
+
+
+def test_loops_end_calm_and_lose_nothing(python, tmp_path):
+    """The first loop outruns the events that may stay on in a context, the others run in later ones."""
+    tests = """
+from app import loop, once
+import pytest
+
+@pytest.mark.parametrize("turns", [5000, 0, 1, 30, 0, 30, 1])
+def test_it(turns):
+    loop(turns)
+    once()
+"""
+    app = "def loop(turns):\n    for n in range(turns):\n        n += 1\n        n += 2\n    return 5\n\n\n"
+    app += "def once():\n    return 9\n"
+    found = seen(tmp_path, python, {"app.py": app, "test_app.py": tests})
+    ran = {name: lines for name, lines in found.items() if name.endswith("|run")}
+    assert len(ran) == 7
+    for name, lines in ran.items():
+        assert lines == ([2, 5, 9] if "[0" in name else [2, 3, 4, 5, 9]), name
 
 
 def test_other_tools_keep_their_events_and_take_none_of_ours(python, tmp_path):

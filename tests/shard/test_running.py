@@ -529,7 +529,8 @@ import subprocess, sys, json, os
 worker = subprocess.Popen([sys.executable, {str(WORKER)!r}, {str(tmp_path / "out")!r}], stdin=subprocess.PIPE,
                           stdout=subprocess.PIPE, cwd={str(project)!r}, start_new_session=True)
 for command in ({{"do": "start", "pytest": True, "pytest_args": [], "branch": None, "contexts": False,
-                  "core": "auto", "checkpoint_s": 1, "import_all": False, "measure": True}},
+                  "core": "auto", "checkpoint_s": 1, "import_all": False, "measure": True,
+                  "collect_garbage": False}},
                 {{"do": "run", "tests": ["test_x.py::test_x"], "imports": []}}):
     worker.stdin.write(json.dumps(command).encode() + b"\\n")
 worker.stdin.flush()

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import threading
+import typing
 
 
 def one(x): return x + 1  # fmt: skip
@@ -151,6 +152,11 @@ def matches(x):
             return rest
         case _:
             return None
+
+
+class Pair(typing.NamedTuple):
+    first: int
+    second: int
 
 
 def long_lines(

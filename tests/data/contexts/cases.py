@@ -155,6 +155,10 @@ def test_exec_without_a_file():
     exec("from app import one\none(2)", {})
 
 
+def test_a_module_without_a_line():
+    exec(compile("", app.__file__.replace("app", "empty"), "exec"), {})
+
+
 def test_reload():
     before = app.branches
     importlib.reload(app)

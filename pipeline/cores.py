@@ -1,0 +1,208 @@
+"""What two measuring cores see of the same tests: coverage.py's C tracer, and covfleet's own.
+
+``covfleet doctor --measure``, the nightly comparison and the project's own checks compare cores in one way.
+Each core sees the tests in workers of its own, which share nothing but the sources: what a core has seen in
+some runs only is the suite's own, for it depends on the time, on addresses, on when garbage is collected.
+"""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence, Set
+from dataclasses import dataclass, replace
+from itertools import count
+from pathlib import Path
+
+from coverage import CoverageData
+from coverage.exceptions import CoverageException
+
+from pipeline.errors import WorkerError
+from pipeline.model import Batch
+from pipeline.ports import WorkerLauncher, WorkerSpec
+from pipeline.worker_client import StartOptions, WorkerClient
+
+NONE, STOCK, OWN = "none", "ctrace", "monitor"
+
+MOST_ROUNDS = 3
+"""How often two cores are compared before a difference between them is believed."""
+
+_POLL_S = 0.25
+_QUIT_S = 30.0
+
+_ENVIRONMENT = {"PYTHONHASHSEED": "0"}
+"""In which sets have one order, whichever core looks."""
+
+Pair = tuple[str, int, str]
+"""File, line, context."""
+
+
+class StoppedError(Exception):
+    """The comparison was told to stop."""
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """What the cores saw; ``missed`` is what covfleet's core never saw, and the stock one always."""
+
+    contexts: int
+    pairs: int
+    unstable: frozenset[Pair]
+    missed: frozenset[Pair]
+    only_ours: frozenset[Pair]
+
+    @property
+    def is_equal(self) -> bool:
+        """Whether the cores agree on all that a core agrees on with itself."""
+        return not self.missed and not self.only_ours
+
+    def differences(self) -> Iterator[str]:
+        """Yield each pair on which the cores differ, as a reader would look it up."""
+        for title, pairs in ((f"missed by {OWN}", self.missed), (f"only seen by {OWN}", self.only_ours)):
+            yield from (f"{title}: {named(pair)}" for pair in sorted(pairs))
+
+
+def named(pair: Pair) -> str:
+    """Return a pair as a reader would look it up."""
+    file, line, context = pair
+    return f"{file}:{line} ({context or 'outside of tests'})"
+
+
+def compare(stock: Sequence[Set[Pair]], own: Sequence[Set[Pair]]) -> Comparison:
+    """Compare what some runs of each core saw of the same tests."""
+    ever, always = set[Pair]().union(*stock), set(stock[0]).intersection(*stock)
+    own_ever, own_always = set[Pair]().union(*own), set(own[0]).intersection(*own)
+    return Comparison(
+        contexts=len({context for _, _, context in ever}),
+        pairs=len(ever),
+        unstable=frozenset((ever - always) | (own_ever - own_always)),
+        missed=frozenset(always - own_ever),
+        only_ours=frozenset(own_always - ever),
+    )
+
+
+def compare_until_sure(look: Callable[[str, bool], Set[Pair]], rounds: int = 1) -> Comparison:
+    """Let both cores look, in turns, ``rounds`` times, and then again while they seem to differ.
+
+    ``look`` is given a core, and whether to collect garbage after each test. It does so when it looks again:
+    the two cores leave different garbage, so it is collected, and finalizers run, during different tests.
+    """
+    stock: list[Set[Pair]] = []
+    own: list[Set[Pair]] = []
+    while True:
+        again = len(stock) >= rounds
+        stock.append(look(STOCK, again))
+        own.append(look(OWN, again))
+        compared = compare(stock, own)
+        if len(stock) >= rounds and (compared.is_equal or len(stock) >= MOST_ROUNDS):
+            return compared
+
+
+def pairs_in(folder: Path) -> set[Pair]:
+    """Return all lines with their contexts in a folder's data files.
+
+    Raises:
+        WorkerError: one of them is none.
+    """
+    found: set[Pair] = set()
+    for path in sorted(folder.iterdir()) if folder.is_dir() and not folder.is_symlink() else ():
+        if path.is_symlink() or not path.is_file():  # tested code may write there
+            continue
+        data = CoverageData(str(path))
+        try:
+            data.read()
+            for file in data.measured_files():
+                lines = data.contexts_by_lineno(file)
+                found.update(
+                    (file, line, context) for line, contexts in lines.items() for context in contexts
+                )
+        except CoverageException as error:
+            raise WorkerError(f"a worker left a damaged data file: {error}") from error
+        finally:
+            data.close()
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class Sight:
+    """What one run gave. ``cpu_s`` is that of the tests, without the worker's start; ``batches`` were run."""
+
+    pairs: frozenset[Pair]
+    cpu_s: float
+    batches: int
+
+
+class Trial:
+    """Runs the same tests under one core after the other, each time in a new worker."""
+
+    def __init__(
+        self,
+        launcher: WorkerLauncher,
+        options: StartOptions,
+        folder: Path,
+        *,
+        timeout_s: float,
+        stopped: Callable[[], bool] = lambda: False,
+    ) -> None:
+        self._launcher = launcher
+        self._options = options
+        self._folder = folder
+        self._timeout_s = timeout_s
+        self._stopped = stopped
+        self._numbers = count(1)
+
+    def run(
+        self,
+        core: str,
+        batches: Iterable[Batch],
+        *,
+        collect_garbage: bool = False,
+        within_s: float | None = None,
+    ) -> Sight:
+        """Run batches under a core (``NONE``: unmeasured), as many as begin within ``within_s`` seconds.
+
+        Raises:
+            WorkerError: the worker died, or took longer than the time limit for a batch.
+            ConfigurationError: it can't measure with this core.
+            StoppedError: it was told to stop.
+        """
+        output_dir = self._folder / f"{core}-{next(self._numbers)}"
+        output_dir.mkdir(parents=True)
+        name = f"covfleet-{self._folder.parent.name}-{output_dir.name}"
+        spec = WorkerSpec(name, {}, output_dir, _ENVIRONMENT)
+        measured = core != NONE
+        options = replace(
+            self._options,
+            core=core if measured else STOCK,
+            contexts=measured,
+            branch=False,
+            measure=measured,
+            collect_garbage=collect_garbage,
+        )
+        cpu_s, done = 0.0, 0
+        try:
+            with WorkerClient(self._launcher, spec, options) as worker:
+                worker.start(self._timeout_s)
+                began = time.monotonic()
+                for batch in batches:
+                    if done and within_s is not None and time.monotonic() - began > within_s:
+                        break
+                    cpu_s += self._run_one(worker, batch)
+                    done += 1
+                worker.quit(_QUIT_S)
+            return Sight(frozenset(pairs_in(output_dir / "done")) if measured else frozenset(), cpu_s, done)
+        finally:
+            shutil.rmtree(output_dir, ignore_errors=True)
+
+    def _run_one(self, worker: WorkerClient, batch: Batch) -> float:
+        """Run a batch; return the CPU seconds that it took."""
+        worker.run(batch.tests, batch.imports)
+        deadline = time.monotonic() + self._timeout_s
+        for event in worker.events(_POLL_S):
+            if self._stopped():
+                raise StoppedError
+            if event is not None and event.event == "done":
+                return event.cpu_s
+            if time.monotonic() > deadline:
+                raise WorkerError(f"the tests took longer than {self._timeout_s:g} s: {batch.tests[0]} ...")
+        raise WorkerError(f"the worker ended in the middle of {batch.tests[0]} ...")

@@ -1,0 +1,113 @@
+"""Batches that run again under both cores for contexts: what differs is named, the result stays the same."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from support.interpreters import environment, interpreter
+from support.needs import missing
+from support.runs import Build, lines_of, new_build, write_project
+
+from pipeline.adapters.launchers import WORKER
+from pipeline.cores import compare, compare_until_sure
+
+FILES = {
+    "app.py": "def double(x):\n    y = 2 * x\n    return y\n",
+    "test_a.py": "import app\ndef test_a(): assert app.double(1) == 2\n",
+    "test_b.py": "import app\ndef test_b(): assert app.double(2) == 4\n",
+}
+FORGETFUL = """
+worker = {worker!r}
+lines = open(worker).read().splitlines()
+at = next(k for k, line in enumerate(lines) if "exec_module(monitor)" in line) + 1
+lines[at:at] = [
+    "        keep = monitor.ContextCollector._keep",
+    "        less = lambda file, bits: bits & ~(file.endswith('app.py') << 2)",
+    "        monitor.ContextCollector._keep = lambda self, found: keep(self, "
+    "{{file: less(file, bits) for file, bits in found.items()}})",
+]
+exec(compile("\\n".join(lines), worker, "exec"), {{**globals(), "__file__": worker}})
+"""
+"""A worker whose core never sees line 2 of app.py."""
+
+
+@pytest.fixture(scope="module")
+def python(tmp_path_factory) -> Path:
+    """An interpreter on which covfleet's own core can measure."""
+    version = next((each for each in ("3.12", "3.13", "3.14") if interpreter(each)), None)
+    if version is None:
+        missing("Python 3.12 or newer", "install one beside the running interpreter, or on the PATH")
+    return environment(tmp_path_factory.mktemp("environment"), str(version), "coverage", "pytest")
+
+
+def ran(folder: Path, python: Path, worker: Path = WORKER, **settings: object) -> Build:
+    settings = {"contexts": True, "core": "ctrace", "batch_s": 0.001, **settings}
+    build = new_build(write_project(folder, FILES), **settings)
+    build.launcher._python, build.launcher._plugin = str(python), worker
+    build.run_shard(build.plan())
+    return build
+
+
+def test_equal_cores_say_so_in_the_ledger_and_leave_the_coverage_alone(python, tmp_path):
+    without = ran(tmp_path / "without", python).combine()
+    build = ran(tmp_path / "with", python, compare_cores=100)
+    combined = build.combine()
+    cores = combined.ledger.cores
+    assert cores is not None
+    assert (cores.batches, cores.differing, cores.failures) == (2, 0, ())
+    assert cores.pairs > 8
+    assert "the cores for contexts agree on" in combined.ledger.notes[0]
+    assert lines_of(combined.data_file) == lines_of(without.data_file)
+    assert len(combined.ledger.data_files) == len(without.ledger.data_files)
+    assert without.ledger.cores is None
+
+
+def test_a_core_that_loses_a_line_is_named_with_file_line_and_context(python, tmp_path):
+    worker = tmp_path / "worker.py"
+    worker.write_text(FORGETFUL.format(worker=str(WORKER)))
+    build = ran(tmp_path / "p", python, worker, compare_cores=100)
+    combined = build.combine()
+    assert combined.ledger.verdict == "complete"
+    cores = combined.ledger.cores
+    assert cores is not None
+    assert cores.differences == (
+        "missed by monitor: app.py:2 (test_a.py::test_a|run)",
+        "missed by monitor: app.py:2 (test_b.py::test_b|run)",
+    )
+    assert combined.ledger.notes[0].startswith("THE CORES DIFFER on 2 of ")
+    assert 'core = "ctrace"' in combined.ledger.notes[0]
+
+
+def test_a_core_that_cannot_measure_is_a_note_and_the_batch_has_its_result(python, tmp_path):
+    files = {**FILES, ".coveragerc": "[run]\nplugins = idle\n", "idle.py": "def coverage_init(*_): pass\n"}
+    build = new_build(write_project(tmp_path, files), contexts=True, compare_cores=100)
+    build.run_shard(build.plan())
+    ledger = build.combine().ledger
+    assert ledger.verdict == "complete"
+    assert ledger.cores is not None
+    assert "it doesn't serve coverage.py's plugins" in ledger.cores.failures[0]
+    assert any("could not be compared" in note for note in ledger.notes)
+
+
+def test_what_one_core_sees_in_some_runs_only_is_unstable_and_no_difference():
+    a, b, c = (("app.py", line, "test|run") for line in (1, 2, 3))
+    found = compare([{a, b}, {a}], [{a, c}, {a}])
+    assert found.is_equal
+    assert found.unstable == {b, c}
+    assert compare([{a, b}], [{a, c}]).missed == {b}
+    assert compare([{a, b}], [{a, c}]).only_ours == {c}
+
+
+@pytest.mark.parametrize(("own", "looks"), [([{1}], 1), ([{2}, {1}], 2), ([{2}, {2}, {2}], 3)])
+def test_a_difference_is_believed_only_when_it_comes_again(own, looks):
+    seen = iter([{("app.py", line, "") for line in lines} for lines in own])
+    asked: list[tuple[str, bool]] = []
+
+    def look(core: str, collect_garbage: bool) -> set[tuple[str, int, str]]:
+        asked.append((core, collect_garbage))
+        return {("app.py", 1, "")} if core == "ctrace" else next(seen)
+
+    found = compare_until_sure(look)
+    assert asked == [(core, number > 0) for number in range(looks) for core in ("ctrace", "monitor")]
+    assert found.is_equal == (own[-1] == {1})
