@@ -82,7 +82,9 @@ def run(job: Run, tools: Tools) -> Result:
         )
         tools.narrate(f"{len(plan.tests)} tests in {len(plan.batches)} batches for {plan.shards} shards")
         shards.start(plan.shards)  # a build that is continued may have more
-        with combining_ahead(store, keys, workdir, workdir / "ahead", workers=workers) as combination:
+        with combining_ahead(
+            store, keys, workdir, workdir / "ahead", workers=workers, narrate=tools.narrate
+        ) as combination:
             merge = partial(patiently, combination.advance, tools.narrate)
             shards.watch(StatusReader(store, keys, plan), tools.display, meanwhile=merge)
             combination.finish(allow_partial=job.allow_partial)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import sqlite3
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -21,7 +22,7 @@ from pipeline.status import ENDED, BuildStatus, ShardStatus, StatusReader
 
 @contextlib.contextmanager
 def combining_ahead(
-    store: ObjectStore, keys: BuildKeys, workdir: Path, file: Path, *, workers: int
+    store: ObjectStore, keys: BuildKeys, workdir: Path, file: Path, *, workers: int, narrate: Narrate
 ) -> Iterator[Combination]:
     """Give the combination of a build that can be merged little by little, and goes on after a restart.
 
@@ -31,15 +32,21 @@ def combining_ahead(
         workdir: a folder for the result and for what is downloaded, which stays there.
         file: where the union grows; what an earlier process left there of the same build is continued.
         workers: parallel transfers.
+        narrate: told why nothing can be merged in advance.
 
     Raises:
         ConfigurationError: there is no such build, the project's coverage settings are unreadable, or
             another process uses ``file``.
         StoreError: the store failed.
     """
-    file.parent.mkdir(parents=True, exist_ok=True)
-    with Growing(file, f"{keys.commit}/{keys.build}") as growing:
-        yield Combination(store, keys, workdir, Transfers(workers), growing)
+    with contextlib.ExitStack() as stack:
+        growing = None
+        try:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            growing = stack.enter_context(Growing(file, f"{keys.commit}/{keys.build}"))
+        except (sqlite3.Error, OSError) as error:
+            narrate(f"all is merged in the end, as it can't be in advance: {error}")
+        yield Combination(store, keys, workdir, Transfers(workers), growing, narrate)
 
 
 def patiently(advance: Callable[[], None], narrate: Narrate) -> None:
@@ -68,7 +75,7 @@ class Ending:
         self._beats: dict[int, tuple[str, int]] = {}
         self._heard: dict[int, float] = {}
         self._batches_done = -1
-        self._moved = clock.monotonic()
+        self._moved = self._began = clock.monotonic()
 
     def reached(self, status: BuildStatus) -> bool:
         """Say whether it is over, given how the build is now."""
@@ -102,7 +109,7 @@ class Ending:
     def _works(self, shard: ShardStatus, now: float) -> bool:
         if shard.heartbeat is None or shard.heartbeat.state in ENDED:
             return False
-        return now - self._heard[shard.shard] < self._silence_s
+        return now - self._heard.get(shard.shard, self._began) < self._silence_s
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,10 +124,11 @@ class Watch:
     stop: threading.Event  # set: end at once
 
 
-def follow(combination: Combination, rehearsals: Rehearsals, watch: Watch) -> None:
+def follow(combination: Combination, rehearsals: Rehearsals, watch: Watch) -> tuple[str, ...]:
     """Merge what shards deliver until nothing more comes, or none of them gives a sign of life any more.
 
-    Meanwhile the reports are rehearsed. Whether anything is missing, finishing the combination says.
+    Meanwhile the reports are rehearsed. Whether anything is missing, finishing the combination says; returned
+    is what its ledger should note.
 
     Raises:
         KeyboardInterrupt: ``watch.stop`` was set. What was merged stays merged.
@@ -134,10 +142,19 @@ def follow(combination: Combination, rehearsals: Rehearsals, watch: Watch) -> No
                 combination.advance()
                 rehearsals.consider(status.batches_done / max(status.batches, 1))
                 if watch.ending.reached(status):
-                    return
+                    return _notes(status)
             except StoreError as error:
                 if watch.ending.patience_is_over:
                     raise
                 watch.narrate(f"{error}\ntrying again")
             watch.stop.wait(watch.every_s)
     raise KeyboardInterrupt
+
+
+def _notes(status: BuildStatus) -> tuple[str, ...]:
+    """Name the shards that never said that they had ended, though every batch has a result."""
+    silent = [f"{one.shard}" for one in status.shards if one.heartbeat and one.heartbeat.state not in ENDED]
+    if not silent or not status.complete:
+        return ()
+    late = "what their subprocesses wrote after the last test may be missing"
+    return (f"fell silent without saying that they had ended: shard {', '.join(silent)}; {late}",)

@@ -11,6 +11,7 @@ import multiprocessing
 import os
 import shutil
 import signal
+import sqlite3
 import tempfile
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
@@ -18,7 +19,6 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 from pipeline.combine.build import Combination
-from pipeline.errors import PipelineError
 from pipeline.ports import Narrate, ObjectStore
 from pipeline.report.rendering import Rendering, render
 from pipeline.report.shelf import Shelf, cache_here
@@ -60,19 +60,27 @@ class Rehearsals:
         self._reap()
         shutil.rmtree(self._scratch, ignore_errors=True)  # what has just ended may still let go of it
 
-    def consider(self, share: float) -> None:
-        """Begin a rehearsal if it is time for one, given the share (0 to 1) of batches that have a result."""
+    @property
+    def is_busy(self) -> bool:
+        """Whether one is under way."""
         if self._process and not self._process.is_alive():
             self._reap()
+        return self._process is not None
+
+    def consider(self, share: float) -> None:
+        """Begin a rehearsal if it is time for one, given the share (0 to 1) of batches that have a result."""
         due = [at for at in self._left if share >= at]
-        if not due or share >= 1 or self._process:
+        if self.is_busy or not due or share >= 1:
             return
         self._left = [at for at in self._left if at not in due]
         data_file = self._scratch / "data" / ".coverage"
         shutil.rmtree(data_file.parent, ignore_errors=True)
         data_file.parent.mkdir()
-        if self._combination.snapshot(data_file):
-            self._start(data_file)
+        try:
+            if self._combination.snapshot(data_file):
+                self._start(data_file)
+        except (sqlite3.Error, OSError) as error:  # it only saves time
+            self._narrate(f"the reports aren't rehearsed: {error}")
 
     def _start(self, data_file: Path) -> None:
         processes = multiprocessing.get_context("spawn")  # this process has threads
@@ -110,6 +118,7 @@ def _rehearse(stage: _Stage, said: Connection) -> None:
     """Make all of coverage.py's reports, keep what the cache can use of them, and throw them away."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal sends it to all; the follower decides
     os.nice(_NICENESS)
+    tempfile.tempdir = str(stage.scratch)  # what it leaves when it is ended goes with that
     try:
         with (
             tempfile.TemporaryDirectory(prefix="reports-", dir=stage.scratch) as folder,
@@ -129,5 +138,5 @@ def _rehearse(stage: _Stage, said: Connection) -> None:
                 cache=cache,
             )
             render(job)
-    except PipelineError as error:
+    except Exception as error:  # whatever it is, the follower tells it and goes on
         said.send(f"{error}")

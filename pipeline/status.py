@@ -85,11 +85,15 @@ class StatusReader:
 
     def _heartbeats(self) -> dict[int, Heartbeat]:
         there = [(info.key, info.etag) for info in self._store.list(self._keys.shards)]
-        self._beats = {
-            name: self._beats[name] if name in self._beats else _heartbeat(self._store, name[0])
-            for name in there
-        }
+        self._beats = {name: self._beats.get(name) or self._heartbeat(name[0]) for name in there}
         return {beat.shard: beat for beat in self._beats.values() if beat}
+
+    def _heartbeat(self, key: str) -> Heartbeat | None:
+        """Return a heartbeat; one that can't be read is no sign of life, and the next one may be."""
+        try:
+            return _heartbeat(self._store, key)
+        except IncompleteDataError:
+            return None
 
 
 def read_status(store: ObjectStore, keys: BuildKeys, plan: Plan) -> BuildStatus:

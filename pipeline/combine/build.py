@@ -31,13 +31,13 @@ from pipeline.combine.paths import CoverageSettings, Resolution, read_settings, 
 from pipeline.combine.refusal import publishable, refusal
 from pipeline.combine.same import same_data
 from pipeline.combine.union import UnfitError
-from pipeline.combine.verify import LocalData, data_file
+from pipeline.combine.verify import LocalData, check, data_file
 from pipeline.data_files import stored_name
-from pipeline.errors import IncompleteDataError, ObjectNotFoundError
+from pipeline.errors import IncompleteDataError, ObjectNotFoundError, StoreError
 from pipeline.history import update_timings
 from pipeline.keys import BuildKeys
 from pipeline.model import BatchResult, Ledger, Plan, Problem, TestOutcome, from_json, to_json
-from pipeline.ports import ObjectInfo, ObjectStore, Progress
+from pipeline.ports import Narrate, ObjectInfo, ObjectStore, Progress
 from pipeline.sources import unpack
 
 _AT_ONCE = 32  # data files on this disk at a time while merging in advance
@@ -93,6 +93,7 @@ class Combination:
         workdir: a folder for the result and for what is downloaded, which stays there.
         transfers: how to download.
         growing: what was merged in advance, and where to merge more.
+        narrate: told why nothing can be merged in advance any more.
 
     Attributes:
         plan: the build's.
@@ -111,6 +112,7 @@ class Combination:
         workdir: Path,
         transfers: Transfers,
         growing: Growing | None = None,
+        narrate: Narrate | None = None,
     ) -> None:
         workdir.mkdir(parents=True, exist_ok=True)
         self._store = store
@@ -118,6 +120,7 @@ class Combination:
         self.workdir = workdir
         self._transfers = transfers
         self._growing = growing
+        self._narrate = narrate
         self._refused: set[str] = set()  # data files that are damaged, by SHA-256: finish says how
         self.plan = read_plan(store, keys)
         self._known = [source.path for source in self.plan.sources]
@@ -142,11 +145,28 @@ class Combination:
         with tempfile.TemporaryDirectory(dir=self.workdir, prefix="data-") as folder:
             wanted, _ = promised(fresh, self._objects(), Path(folder))
             new = [data for data in wanted if _hash(data) not in known]
-            while new and self._growing:
-                some, new = new[:_AT_ONCE], new[_AT_ONCE:]
-                self._grow(some, fetch(self._store, self._keys.of_commit, some, self._transfers), results)
-                for data in some:
-                    data.path.unlink(missing_ok=True)
+            for at in range(0, len(new), _AT_ONCE):
+                self._take(new[at : at + _AT_ONCE], results)
+
+    def _take(self, files: Sequence[LocalData], results: Iterable[BatchResult]) -> None:
+        """Download data files and merge them in advance; if the store refuses some, then the others."""
+        try:
+            sound = fetch(self._store, self._keys.of_commit, files, self._transfers)
+        except StoreError:
+            if len(files) == 1:
+                raise
+            failures = []
+            for data in files:
+                try:
+                    self._take([data], results)
+                except StoreError as error:
+                    failures.append(error)
+            if failures:
+                raise failures[0] from None
+            return
+        self._grow(files, sound, results)
+        for data in files:
+            data.path.unlink(missing_ok=True)
 
     def snapshot(self, out: Path) -> bool:
         """Write what is merged so far as the data file ``out``; say whether there is anything."""
@@ -155,13 +175,14 @@ class Combination:
         self._growing.copy(out)
         return True
 
-    def finish(self, *, allow_partial: bool) -> Combined:
+    def finish(self, *, allow_partial: bool, notes: Iterable[str] = ()) -> Combined:
         """Combine what there is now, or say what is wrong with it.
 
         Uploads the ledger, the combined data as the build's and the commit's, and the new timings.
 
         Args:
             allow_partial: go on with the verdict *partial*; never with *conflicting*.
+            notes: what the ledger shall say beside what it finds.
 
         Raises:
             IncompleteDataError: the verdict forbids a result; the ledger is in the store.
@@ -172,6 +193,7 @@ class Combination:
         paths = chain.from_iterable(data.files for data in evidence.checked)
         resolution = self._resolved(paths, evidence.results)
         ledger = judge(evidence, resolution)
+        ledger = replace(ledger, notes=(*ledger.notes, *notes))
         if not publishable(ledger, allow_partial=allow_partial):
             store.put(keys.ledger, to_json(ledger), content_type="application/json")
             raise refusal(ledger, f"build {plan.build} of commit {plan.commit}")
@@ -179,8 +201,8 @@ class Combination:
         self._merge(evidence, wanted, resolution, out)
         self._keep_earlier(out)
         outcomes = outcomes_of(plan, evidence.results)
-        notes = update_timings(store, plan.branch, f"{plan.commit}/{plan.build}", outcomes)
-        ledger = replace(ledger, combined=data_file(out, ".coverage"), notes=ledger.notes + notes)
+        remarks = update_timings(store, plan.branch, f"{plan.commit}/{plan.build}", outcomes)
+        ledger = replace(ledger, combined=data_file(out, ".coverage"), notes=ledger.notes + remarks)
         for key in (keys.combined, keys.of_commit.combined):
             store.upload(out, key, content_type="application/vnd.sqlite3")
         store.put(keys.ledger, to_json(ledger), content_type="application/json")
@@ -230,13 +252,11 @@ class Combination:
             self._growing.grow(
                 {hashes[data.name]: data for data in sound.checked}, {path: own.get(path) for path in new}
             )
-        except (
-            UnfitError,
-            IncompleteDataError,
-            sqlite3.Error,
-        ):  # what is wrong, and with what, is told when all is judged
+        except (UnfitError, IncompleteDataError, sqlite3.Error) as error:
             self._growing.discard()
             self._growing = None
+            if self._narrate:
+                self._narrate(f"all is merged in the end, as it can't be in advance: {error}")
 
     def _merge(
         self, evidence: Evidence, wanted: Mapping[str, LocalData], resolution: Resolution, out: Path
@@ -273,7 +293,8 @@ class Combination:
             self._store.download(self._keys.combined, earlier)
         except (ObjectNotFoundError, IncompleteDataError):  # there is none that could be kept
             return
-        if data_file(earlier, ".coverage") == before and same_data(earlier, out):
+        sound = isinstance(check(LocalData(earlier, ".coverage", before)), CheckedData)
+        if sound and same_data(earlier, out):
             earlier.replace(out)
 
 

@@ -8,13 +8,16 @@ changes nothing. So whatever moment a process is killed at, the next one goes on
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
+import os
 import shutil
 import sqlite3
 import sys
 from collections.abc import Mapping, Set
 from pathlib import Path
 from types import MappingProxyType
+from typing import IO
 
 import zstandard
 
@@ -37,7 +40,7 @@ _DROP = """
     drop table covfleet_merged;
     commit;
 """
-_PATIENCE_S = 1.0
+_FORMAT = 1  # of the notes; what another version of covfleet left is begun anew
 _MOST_FREE = 0.25  # of the pages: what the notes leave is worth removing if the data itself is small
 _NOTE_PLACE = "insert or replace into main.covfleet_place values (?, ?)"
 _NOTE_MERGED = "insert or replace into main.covfleet_merged values (?, ?)"
@@ -61,23 +64,27 @@ class Growing(Union):
     """
 
     # Survives the end of the process at any moment, and of the machine.
-    _DURABILITY = """
-        pragma main.locking_mode = exclusive;
-        pragma main.journal_mode = delete;
-        pragma main.synchronous = normal;
-        begin exclusive;
-        commit"""
+    _DURABILITY = "pragma main.journal_mode = delete; pragma main.synchronous = normal"
 
     def __init__(self, file: Path, build: str) -> None:
         self._file = file
-        goes_on = _is_of_build(file, build)
+        self._lock = _locked(file)
+        try:
+            self._begin(f"{_FORMAT} {build}")
+        except BaseException:
+            self._release()
+            raise
+
+    def _begin(self, name: str) -> None:
+        """Go on with what is there, or start."""
+        goes_on = _is_called(self._file, name)
         if not goes_on:
-            _remove(file)
-            create(file)
-        self._open(file)
+            _remove(self._file)
+            create(self._file)
+        self._open(self._file)
         if not goes_on:
             self._connection.executescript(_TABLES)
-            self._connection.execute("insert into covfleet_build values (?)", (build,))
+            self._connection.execute("insert into covfleet_build values (?)", (name,))
         self._places: dict[str, Place] = dict(self._stored("select path, own from covfleet_place"))
         rows = self._stored("select sha256, data from covfleet_merged")
         self._begun = {sha256 for sha256, _ in rows}
@@ -134,11 +141,18 @@ class Growing(Union):
             self._connection.execute("vacuum")
         self._connection.close()
         shutil.move(self._file, out)
+        self._release()
 
     def discard(self) -> None:
         """Close it and leave nothing of it."""
         self._connection.close()
         _remove(self._file)
+        self._release()
+
+    def _release(self) -> None:
+        if not self._lock.closed:
+            Path(self._lock.name).unlink(missing_ok=True)
+            self._lock.close()
 
     def _note(self, files: Mapping[str, bytes | None], places: Mapping[str, Place] = _NOWHERE) -> None:
         """Write what is united in memory, and with it that files were begun (``None``) or are merged."""
@@ -151,21 +165,34 @@ class Growing(Union):
     def __exit__(self, *_exc: object) -> None:
         """Close it. What was noted stays for the next one."""
         self._connection.close()
+        self._release()
 
 
-def _is_of_build(file: Path, build: str) -> bool:
-    """Say whether an earlier process left a sound beginning of this build's union."""
+def _locked(file: Path) -> IO[bytes]:
+    """Return the lock that only one process has; it goes with the process."""
+    path = file.with_name(f"{file.name}.lock")
+    while True:
+        lock = path.open("ab")
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if path.stat().st_ino == os.fstat(lock.fileno()).st_ino:
+                return lock
+        except BlockingIOError as error:
+            lock.close()
+            raise _busy(file) from error
+        except FileNotFoundError:  # who had it before has just removed it
+            pass
+        lock.close()
+
+
+def _is_called(file: Path, name: str) -> bool:
+    """Say whether an earlier process left a sound beginning of the build's union."""
     if not file.exists():
         return False
-    with contextlib.closing(sqlite3.connect(file, timeout=_PATIENCE_S)) as connection:
+    with contextlib.closing(sqlite3.connect(file)) as connection:
         try:
-            connection.execute("begin exclusive")
-            named = connection.execute("select name from covfleet_build").fetchall() == [(build,)]
+            named = connection.execute("select name from covfleet_build").fetchall() == [(name,)]
             return named and connection.execute("pragma quick_check(1)").fetchone() == ("ok",)
-        except sqlite3.OperationalError as error:
-            if "locked" in str(error):
-                raise _busy(file) from error
-            return False
         except sqlite3.DatabaseError:
             return False
 

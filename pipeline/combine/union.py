@@ -100,7 +100,7 @@ class Union:
 
     def _open(self, out: Path) -> None:
         self._connection = sqlite3.connect(out.resolve().as_uri(), uri=True, isolation_level=None)
-        self._connection.create_function("united", 2, _united, deterministic=True)
+        self._connection.create_function("united", 2, self._unite_two, deterministic=True)
         self._connection.create_function("refused", 1, self._refuse)
         self._connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, _LONGEST_VALUE)
         self._connection.executescript(self._DURABILITY)
@@ -114,6 +114,7 @@ class Union:
         self._tracers: dict[int, str] = dict(self._stored("select file_id, tracer from tracer"))
         self._united: dict[tuple[int, int], int] = {}
         self._refused = ""  # the input that held what nothing sound holds
+        self._interrupted: BaseException | None = None
 
     def _stored(self, query: str) -> list[Any]:
         return self._connection.execute(query).fetchall()
@@ -228,7 +229,12 @@ class Union:
 
     def _write_united(self) -> None:
         rows = ((*key, _numbits(lines)) for key, lines in sorted(self._united.items()))
-        self._connection.executemany(_UNITE_LINES, rows)
+        try:
+            self._connection.executemany(_UNITE_LINES, rows)
+        except sqlite3.Error:
+            if self._interrupted:
+                raise self._interrupted from None
+            raise
         self._united.clear()
 
     def _check_version(self, name: str) -> None:
@@ -302,6 +308,14 @@ class Union:
         self._connection.execute(f"delete from temp.{name}_contexts")  # noqa: S608 - one of _INPUTS
         self._connection.executemany(f"insert into temp.{name}_contexts values (?, ?)", ids.items())  # noqa: S608
 
+    def _unite_two(self, some: bytes, others: bytes) -> bytes:
+        """Called from within SQL, which makes an ``sqlite3.Error`` of any exception, of Ctrl-C's, too."""
+        try:
+            return _numbits(int.from_bytes(some, "little") | int.from_bytes(others, "little"))
+        except BaseException as error:
+            self._interrupted = error
+            raise
+
     def _refuse(self, name: str) -> None:
         """Called from within SQL; what it raises becomes an ``sqlite3.Error``."""
         self._refused = name
@@ -309,10 +323,6 @@ class Union:
 
     def _rows(self, query: str, name: str) -> list[Any]:
         return self._connection.execute(query.format(input=name)).fetchall()
-
-
-def _united(some: bytes, others: bytes) -> bytes:
-    return _numbits(int.from_bytes(some, "little") | int.from_bytes(others, "little"))
 
 
 def _numbits(lines: int) -> bytes:

@@ -114,8 +114,10 @@ def _followed(session: Session, workdir: Path, patience_s: float) -> Combined:
     """Combine a build beside its shards."""
     settings, store, keys = session.settings, session.store, session.known_build()
     plan = read_plan(store, keys)
-    file = session.own_folder() / "ahead" / f"{keys.commit}-{keys.build}"
-    with combining_ahead(store, keys, workdir, file, workers=settings.s3.connections) as combination:
+    file = session.own_folder() / "ahead" / keys.commit / keys.build
+    with combining_ahead(
+        store, keys, workdir, file, workers=settings.s3.connections, narrate=session.narrate
+    ) as combination:
         cache = session.own_folder() / "cache"
         with stopping() as stop, Rehearsals(combination, store, cache, session.narrate) as rehearsals:
             watch = Watch(
@@ -127,12 +129,12 @@ def _followed(session: Session, workdir: Path, patience_s: float) -> Combined:
                 stop=stop,
             )
             try:
-                follow(combination, rehearsals, watch)
+                notes = follow(combination, rehearsals, watch)
             except KeyboardInterrupt:
                 raise InterruptedRunError(
                     "interrupted", hint="What was merged is kept: the same command goes on from there."
                 ) from None
-        return combination.finish(allow_partial=session.call.allow_partial)
+        return combination.finish(allow_partial=session.call.allow_partial, notes=notes)
 
 
 def _described(ledger: Ledger) -> str:

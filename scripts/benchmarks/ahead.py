@@ -50,7 +50,9 @@ def _measured(shape: Shape, corpora: Path) -> tuple[float, float]:
             Path(store.url, key).unlink()
         workers = os.cpu_count() or 1
         began_s = _cpu_s()
-        with combining_ahead(store, keys, top / "work", top / "ahead", workers=workers) as combination:
+        with combining_ahead(
+            store, keys, top / "work", top / "ahead", workers=workers, narrate=sys.exit
+        ) as combination:
             for key, document in held_back:
                 store.put(key, document)
                 combination.advance()

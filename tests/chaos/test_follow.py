@@ -36,7 +36,8 @@ def check_complete(planned: Planned, build: Build) -> None:
     stored = build.store.get(build.keys.combined)
     assert digest_of_complete(build) == planned.digest
     assert build.store.get(build.keys.combined).data == stored.data
-    assert list((build.project / ".covfleet" / "ahead").iterdir()) == []
+    ahead = build.project / ".covfleet" / "ahead"
+    assert [path for path in ahead.rglob("*") if path.is_file()] == []
 
 
 def test_it_may_be_killed_at_any_moment_and_goes_on_where_it_was(planned: Planned, tmp_path: Path) -> None:
@@ -81,7 +82,7 @@ def test_interrupted_it_ends_with_130_and_keeps_what_was_merged(planned: Planned
     result.rename(tmp_path / "held back")
     (store / build.keys.shard(1)).unlink()  # it hasn't said that it has ended
     follower = start_following(build, tmp_path / "log")
-    file = build.project / ".covfleet" / "ahead" / f"{build.keys.commit}-{build.keys.build}"
+    file = build.project / ".covfleet" / "ahead" / build.keys.commit / build.keys.build
     wait_for(file.exists, "the start")
     time.sleep(1)  # by then it has merged all that is there, and looks for more
     follower.send_signal(signal.SIGINT)

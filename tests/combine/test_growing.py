@@ -155,6 +155,23 @@ def test_a_file_that_was_begun_and_is_missing_in_the_end_is_noticed(tmp_path: Pa
     assert raw_digest(tmp_path / "out") == at_once(files[:2], tmp_path / "expected")
 
 
+def test_an_interrupt_in_the_middle_of_uniting_is_one(tmp_path: Path, monkeypatch) -> None:
+    files = statement_files(tmp_path / "files")
+
+    def interrupted(_lines: int) -> bytes:
+        raise KeyboardInterrupt
+
+    with Growing(tmp_path / "growing", "build") as growing:
+        growing.grow(checked(files[0]), PATHS)
+        with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+            patched.setattr("pipeline.combine.union._numbits", interrupted)
+            growing.grow(checked(files[1]), PATHS)
+    grow(tmp_path / "growing", files[1:2])  # and nothing of it is lost
+    with Growing(tmp_path / "growing", "build") as growing:
+        growing.finish(tmp_path / "out")
+    assert raw_digest(tmp_path / "out") == at_once(files[:2], tmp_path / "expected")
+
+
 GROWS = """
 import sys
 from pathlib import Path

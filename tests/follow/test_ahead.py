@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import itertools
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
@@ -17,7 +19,7 @@ from pipeline.adapters.local_store import LocalStore
 from pipeline.combine.build import Combination, Combined, combine_build
 from pipeline.errors import IncompleteDataError, StoreError
 from pipeline.follow import combining_ahead, patiently
-from pipeline.model import BatchResult, to_json
+from pipeline.model import BatchResult, DataFile, to_json
 
 FILES = {"app/a.py": "x = 1\ny = 2\n", "app/b.py": "z = 3\n", "t.py": "def test(): pass\n"}
 BATCHES = {"1": ["t.py::a", "t.py::b"], "2": ["t.py::c"], "3": ["t.py::d"]}
@@ -28,6 +30,10 @@ ROWS = {
     "late-1": {"": {"app/b.py": [1]}},
 }
 ROOTS = {"2": "/agent"}
+
+
+def begun(store: LocalStore, work: Path, file: Path) -> AbstractContextManager[Combination]:
+    return combining_ahead(store, KEYS, work, file, workers=4, narrate=pytest.fail)
 
 
 @pytest.fixture
@@ -68,7 +74,7 @@ def expected(tmp_path: Path, store: LocalStore, results: dict[str, BatchResult])
 
 @pytest.fixture
 def ahead(tmp_path: Path, store: LocalStore, build: StoredBuild) -> Iterator[Combination]:
-    with combining_ahead(store, KEYS, tmp_path / "work", tmp_path / "ahead" / "b", workers=4) as combination:
+    with begun(store, tmp_path / "work", tmp_path / "ahead" / "b") as combination:
         yield combination
 
 
@@ -80,10 +86,10 @@ def test_every_order_of_arrival_gives_the_same(
         for batch in order:
             (tmp_path / "store" / KEYS.result(batch)).unlink(missing_ok=True)
         for batch in order:
-            with combining_ahead(store, KEYS, work, file, workers=4) as combination:  # anew for each result
+            with begun(store, work, file) as combination:  # anew for each result
                 combination.advance()
                 store.put(KEYS.result(batch), to_json(results[batch]))
-        with combining_ahead(store, KEYS, work, file, workers=4) as combination:
+        with begun(store, work, file) as combination:
             combined = combination.finish(allow_partial=False)
         assert raw_digest(combined.data_file) == raw_digest(expected.data_file)
         assert dataclasses.replace(combined.ledger, combined=None, notes=()) == dataclasses.replace(
@@ -102,7 +108,7 @@ def test_what_was_merged_in_advance_is_neither_downloaded_nor_merged_again(
     downloaded: list[str] = []
     store = Watched(tmp_path / "store")
     monkeypatch.setattr("pipeline.combine.build.merge", lambda *_, **__: pytest.fail("merged anew"))
-    with combining_ahead(store, KEYS, tmp_path / "work", tmp_path / "ahead", workers=4) as combination:
+    with begun(store, tmp_path / "work", tmp_path / "ahead") as combination:
         for batch in ("2", "1", "3", "late-1"):
             store.put(KEYS.result(batch), to_json(results[batch]))
             combination.advance()
@@ -171,15 +177,75 @@ def test_combining_again_changes_nothing_though_it_merges_in_another_order(
 
 
 def test_mixed_kinds_of_data_are_named_as_at_once(
-    store: LocalStore, build: StoredBuild, results: dict[str, BatchResult], ahead: Combination, tmp_path: Path
+    store: LocalStore, build: StoredBuild, results: dict[str, BatchResult], tmp_path: Path
 ) -> None:
-    for batch in ("1", "3"):
-        store.put(KEYS.result(batch), to_json(results[batch]))
-        ahead.advance()
-    build.give("2", write_data(tmp_path / "branches", {"": {"app/a.py": [(1, 2)]}}, branch=True))
-    ahead.advance()
-    with pytest.raises(IncompleteDataError, match="branch data in a build that measures statement"):
-        ahead.finish(allow_partial=True)
+    said: list[str] = []
+    with combining_ahead(
+        store, KEYS, tmp_path / "work", tmp_path / "ahead", workers=4, narrate=said.append
+    ) as combination:
+        for batch in ("1", "3"):
+            store.put(KEYS.result(batch), to_json(results[batch]))
+            combination.advance()
+        build.give("2", write_data(tmp_path / "branches", {"": {"app/a.py": [(1, 2)]}}, branch=True))
+        combination.advance()
+        assert len(said) == 1
+        with pytest.raises(IncompleteDataError, match="branch data in a build that measures statement"):
+            combination.finish(allow_partial=True)
+
+
+def test_one_object_that_the_store_refuses_holds_up_no_other(
+    tmp_path: Path, results: dict[str, BatchResult], expected: Combined
+) -> None:
+    class Refusing(LocalStore):
+        def download(self, key: str, path: Path) -> None:
+            downloads.append(key)
+            if key == refused:
+                raise StoreError("refused", hint="")
+            super().download(key, path)
+
+    downloads: list[str] = []
+    store, refused = Refusing(tmp_path / "store"), ""
+    with begun(store, tmp_path / "work", tmp_path / "ahead") as combination:
+        refused = KEYS.of_commit.data_file(results["2"].data_files[0].name)
+        for batch, result in results.items():
+            store.put(KEYS.result(batch), to_json(result))
+        for _ in range(2):
+            downloads.clear()
+            with pytest.raises(StoreError, match="refused"):
+                combination.advance()
+        assert downloads == [refused]
+        refused = ""
+        assert raw_digest(combination.finish(allow_partial=False).data_file) == raw_digest(expected.data_file)
+
+
+def test_a_folder_where_nothing_can_be_written_only_costs_time(
+    tmp_path: Path, store: LocalStore, results: dict[str, BatchResult], expected: Combined
+) -> None:
+    said: list[str] = []
+    (tmp_path / "ahead").write_text("a file where the folder should be")
+    with combining_ahead(
+        store, KEYS, tmp_path / "work", tmp_path / "ahead" / "b", workers=4, narrate=said.append
+    ) as combination:
+        for batch, result in results.items():
+            store.put(KEYS.result(batch), to_json(result))
+            combination.advance()
+        combined = combination.finish(allow_partial=False)
+    assert "can't be in advance" in said[0]
+    assert raw_digest(combined.data_file) == raw_digest(expected.data_file)
+
+
+def test_earlier_combined_data_that_is_not_sound_is_replaced(
+    store: LocalStore, results: dict[str, BatchResult], ahead: Combination, expected: Combined
+) -> None:
+    for batch, result in results.items():
+        store.put(KEYS.result(batch), to_json(result))
+    garbage = b"SQLite format 3\0" + bytes(range(256)) * 64
+    store.put(KEYS.combined, garbage)
+    told = DataFile(".coverage", len(garbage), hashlib.sha256(garbage).hexdigest())
+    store.put(KEYS.ledger, to_json(dataclasses.replace(expected.ledger, combined=told)))
+    combined = ahead.finish(allow_partial=False)
+    assert raw_digest(combined.data_file) == raw_digest(expected.data_file)
+    assert store.get(KEYS.combined).data != garbage
 
 
 def test_a_store_that_fails_for_a_moment_costs_no_more_than_time(
@@ -194,7 +260,7 @@ def test_a_store_that_fails_for_a_moment_costs_no_more_than_time(
             super().download(key, path)
 
     store, said = Failing(tmp_path / "store"), []
-    with combining_ahead(store, KEYS, tmp_path / "work", tmp_path / "ahead", workers=4) as combination:
+    with begun(store, tmp_path / "work", tmp_path / "ahead") as combination:
         for batch, result in results.items():
             store.put(KEYS.result(batch), to_json(result))
             store.broken = batch != "3"

@@ -31,15 +31,13 @@ def project(tmp_path: Path) -> SmallProject:
     return SmallProject(tmp_path)
 
 
-def test_shards_that_do_nothing_fail_the_build_at_once_and_combine_names_what_is_missing(
-    project: SmallProject,
-) -> None:
+def test_shards_that_do_nothing_fail_the_build_though_combine_runs(project: SmallProject) -> None:
     broken = project.before_covfleet('[ "$1" != shard ] || exit 6')
     project.write(jenkins=broken)
     ended = project.build()
     assert ended.result == "FAILURE"
-    assert (ended.stage("Tests"), ended.stage("Combine")) == ("Abort", "SKIPPED")
-    assert "combine --wait 3600 ended with exit code 5" in ended.log
+    assert (ended.stage("Tests"), ended.stage("Combine")) == ("DONE", "Abort")
+    assert "combine ended with exit code 5" in ended.log
     assert "tests/test_odd.py::test_odd" in ended.log
 
 
@@ -62,21 +60,32 @@ def test_if_combining_beside_the_shards_fails_the_next_stage_does_it(project: Sm
     commit = project.write(jenkins=project.before_covfleet('[ "$1 $2" != "combine --follow" ] || exit 1'))
     ended = project.build()
     assert ended.result == "SUCCESS", ended.log
-    assert ended.stage("Combine") == "DONE"
+    assert [ended.stage(name) for name in ("Combine", "Report")] == ["DONE", "DONE"]
     combines = [" ".join(words[1:3]) for script in ended.scripts() if "combine" in (words := script.split())]
     assert combines == ["combine --follow", "combine --build"]
     assert project.ledger(commit).verdict == "complete"
     assert project.lines(commit) == ALL_LINES
 
 
-def test_what_was_merged_beside_the_shards_is_not_combined_again(project: SmallProject) -> None:
+def test_what_was_done_beside_the_shards_is_not_done_again(project: SmallProject) -> None:
     commit = project.write()
     ended = project.build()
     assert ended.result == "SUCCESS", ended.log
-    assert ended.stage("Combine") == "SKIPPED"
+    assert [ended.stage(name) for name in ("Combine", "Report")] == ["SKIPPED", "SKIPPED"]
+    assert len(ended.facts["tests"]) == len(ended.facts["coverage"]) == 1
     [script] = [script for script in ended.scripts() if "combine" in script]
     assert script.startswith("covfleet combine --follow --build ")
     assert project.lines(commit) == ALL_LINES
+
+
+def test_if_reporting_beside_the_shards_fails_the_next_stage_does_it(project: SmallProject) -> None:
+    once = project.folder / "once"
+    fails_once = f'[ "$1" != report ] || [ -e {once} ] || {{ touch {once}; exit 1; }}'
+    project.write(jenkins=project.before_covfleet(fails_once))
+    ended = project.build()
+    assert ended.result == "SUCCESS", ended.log
+    assert [ended.stage(name) for name in ("Combine", "Report")] == ["SKIPPED", "DONE"]
+    assert len(ended.facts["tests"]) == len(ended.facts["coverage"]) == 1
 
 
 def test_without_a_plan_no_shard_waits(project: SmallProject) -> None:
@@ -101,7 +110,7 @@ def test_a_failed_test_makes_the_build_unstable_with_all_reports(project: SmallP
     commit = project.write(TESTS | failing)
     ended = project.build()
     assert ended.result == "UNSTABLE", ended.log
-    assert [ended.stage(name) for name in ("Tests", "Report", "Gate")] == ["DONE"] * 3
+    assert [ended.stage(name) for name in ("Tests", "Gate")] == ["DONE"] * 2
     [tests] = ended.facts["tests"]
     assert tests["total"] == 3
     assert [name.rpartition("::")[2] for name in tests["failed"]] == ["test_wrong"]
@@ -135,7 +144,7 @@ def test_with_containers_the_image_is_built_first_and_every_stage_uses_it(
     ended = project.build()
     assert ended.result == "SUCCESS", ended.log
     stages = [stage["name"] for stage in ended.facts["stages"] if stage["status"] == "DONE"]
-    assert stages == ["Commit", "Image", "Tests", "Report", "Gate"]
+    assert stages == ["Commit", "Image", "Tests", "Gate"]
     assert project.plan(commit).image == f"covfleet-test-jenkins:{commit}"
     assert project.ledger(commit).verdict == "complete"
     assert project.lines(commit) == ALL_LINES
@@ -235,7 +244,7 @@ def test_the_sample_goes_through_all_stages_on_six_shards(tmp_path, seaweed, s3_
 
     assert ended.result == "SUCCESS", ended.log
     skipped = [stage["name"] for stage in ended.facts["stages"] if stage["status"] != "DONE"]
-    assert skipped == ["Combine"]  # it was done beside the shards
+    assert skipped == ["Combine", "Report"]  # they were done beside the shards
     shards = [agent for agent in ended.facts["agents"] if agent["name"].startswith(f"{SHARD_LABEL}~")]
     assert sorted(agent["branch"] for agent in shards) == [f"shard {number}" for number in range(1, 7)]
     assert {script.split()[0] for script in ended.scripts()} == {"covfleet"}

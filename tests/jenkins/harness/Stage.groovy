@@ -10,7 +10,12 @@ class Stage {
         this.name = name
         Directives.read("stage ${name}", body, [
             agent: { Closure agent -> Directives.read('agent', agent, [label: { String wanted -> label = wanted }]) },
-            when: { Closure when -> Directives.read('when', when, [expression: { Closure given -> condition = given }]) },
+            when: { Closure when ->
+                Directives.read('when', when, [
+                    beforeAgent: { boolean first -> first ?: unknown('an agent before the condition') },
+                    expression: { Closure given -> condition = given },
+                ])
+            },
             steps: { Closure given -> steps = given },
             post: { Closure given ->
                 Directives.read('post', given, ['always', 'success', 'unstable', 'failure', 'aborted', 'cleanup']
@@ -21,6 +26,8 @@ class Stage {
             throw new Unknown("stage ${name} has no steps")
         }
     }
+
+    private static unknown(String what) { throw new Unknown("unknown here: ${what}") }
 
     /** Run it; return what failed. */
     Exception run(Build build, Steps script) {

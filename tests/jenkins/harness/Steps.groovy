@@ -54,6 +54,14 @@ abstract class Steps extends Script {
         }
     }
 
+    void waitUntil(Map options, Closure body) {
+        Here.allow('waitUntil', options, ['initialRecurrencePeriod', 'quiet'])
+        while (!body.call()) {
+            Here.step()
+            Thread.sleep(50)
+        }
+    }
+
     def timeout(Map options, Closure body) {
         Here.allow('timeout', options, ['time', 'unit'])
         def branch = Here.step()
