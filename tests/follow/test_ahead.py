@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import itertools
+import threading
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -16,10 +17,12 @@ from support.dataset_equal import raw_digest
 from support.troubled_store import TroubledStore
 
 from pipeline.adapters.local_store import LocalStore
+from pipeline.adapters.system_clock import SystemClock
 from pipeline.combine.build import Combination, Combined, combine_build
 from pipeline.errors import IncompleteDataError, StoreError
-from pipeline.follow import combining_ahead, patiently
-from pipeline.model import BatchResult, DataFile, to_json
+from pipeline.follow import Ending, Watch, combining_ahead, follow, patiently
+from pipeline.model import BatchResult, DataFile, Heartbeat, ShardState, to_json
+from pipeline.status import BuildStatus, StatusReader
 
 FILES = {"app/a.py": "x = 1\ny = 2\n", "app/b.py": "z = 3\n", "t.py": "def test(): pass\n"}
 BATCHES = {"1": ["t.py::a", "t.py::b"], "2": ["t.py::c"], "3": ["t.py::d"]}
@@ -269,3 +272,54 @@ def test_a_store_that_fails_for_a_moment_costs_no_more_than_time(
         combined = combination.finish(allow_partial=False)
     assert [line for line in said if "the store is down" in line]
     assert raw_digest(combined.data_file) == raw_digest(expected.data_file)
+
+
+class Silent:
+    """Shows nothing, and rehearses nothing."""
+
+    def __enter__(self) -> Silent:
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        pass
+
+    def show(self, status: BuildStatus) -> None:
+        pass
+
+    def consider(self, share: float) -> None:
+        pass
+
+
+def followed(combination: Combination, store: LocalStore, build: StoredBuild) -> Combined:
+    """Follow the build until it is over; shards that are silent are gone at once."""
+    watch = Watch(
+        reader=StatusReader(store, KEYS, build.plan),
+        ending=Ending(SystemClock(), silence_s=0.1, patience_s=0.5),
+        every_s=0.02,
+        display=Silent(),
+        narrate=pytest.fail,
+        stop=threading.Event(),
+    )
+    notes = follow(combination, Silent(), watch)
+    return combination.finish(allow_partial=False, notes=notes)
+
+
+@pytest.mark.parametrize(("state", "noted"), [("running", True), ("finished", False)])
+def test_a_shard_that_fell_silent_at_the_end_is_named_in_the_ledger(
+    store: LocalStore, build: StoredBuild, results: dict, ahead: Combination, state: ShardState, noted: bool
+) -> None:
+    for batch, result in results.items():
+        store.put(KEYS.result(batch), to_json(result))
+    store.put(KEYS.shard(2), to_json(Heartbeat(2, "token", beat=3, state=state)))
+    ledger = followed(ahead, store, build).ledger
+    assert ledger.verdict == "complete"
+    assert any("fell silent" in note and "shard 2" in note for note in ledger.notes) == noted
+
+
+def test_a_heartbeat_that_cannot_be_read_is_no_sign_of_life_and_no_end(
+    store: LocalStore, build: StoredBuild, results: dict, ahead: Combination
+) -> None:
+    for batch, result in results.items():
+        store.put(KEYS.result(batch), to_json(result))
+    store.put(KEYS.shard(1), b'{"shard": 1, "tok')
+    assert followed(ahead, store, build).ledger.verdict == "complete"
