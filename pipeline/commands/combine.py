@@ -7,14 +7,13 @@ from pathlib import Path
 import click
 from rich.console import Console
 
-from pipeline.builds import read_plan, wait_for_plan
 from pipeline.combine.build import Combined, combine_build
 from pipeline.combine.folder import Project, combine_folder
 from pipeline.combine.gather import Transfers
 from pipeline.commands import options
 from pipeline.commands.options import Call
 from pipeline.commands.session import Session, stopping
-from pipeline.errors import ConfigurationError, InterruptedRunError
+from pipeline.errors import InterruptedRunError
 from pipeline.follow import Ending, Watch, combining_ahead, follow
 from pipeline.model import Ledger, to_json
 from pipeline.progress import make_display
@@ -49,14 +48,7 @@ _LONGEST_LOOK_S = 1.0
     is_flag=True,
     help="Merge results as shards deliver them, until none comes any more.",
 )
-@click.option(
-    "--wait",
-    "wait_s",
-    type=click.FloatRange(min=0),
-    default=0.0,
-    metavar="SECONDS",
-    help="Wait so long for the plan of --build.",
-)
+@options.wait
 @click.option(
     "--patience",
     "patience_s",
@@ -76,10 +68,8 @@ def command(call: Call, wait_s: float, patience_s: float, *, follows: bool) -> N
     was.
     """
     session = Session(call)
-    if wait_s and not call.build:
-        raise ConfigurationError("--wait needs --build", hint="Name the build whose plan is to come.")
     if wait_s:
-        wait_for_plan(session.store, session.known_build(), session.clock, wait_s)
+        session.planned(wait_s)
     with session.workdir() as workdir:
         combined = _followed(session, workdir, patience_s) if follows else combine(session, workdir)
         combined.data_file.replace(session.own_folder() / ".coverage")
@@ -113,7 +103,6 @@ def combine(session: Session, workdir: Path) -> Combined:
 def _followed(session: Session, workdir: Path, patience_s: float) -> Combined:
     """Combine a build beside its shards."""
     settings, store, keys = session.settings, session.store, session.known_build()
-    plan = read_plan(store, keys)
     file = session.own_folder() / "ahead" / keys.commit / keys.build
     with combining_ahead(
         store, keys, workdir, file, workers=settings.s3.connections, narrate=session.narrate
@@ -121,7 +110,7 @@ def _followed(session: Session, workdir: Path, patience_s: float) -> Combined:
         cache = session.own_folder() / "cache"
         with stopping() as stop, Rehearsals(combination, store, cache, session.narrate) as rehearsals:
             watch = Watch(
-                reader=StatusReader(store, keys, plan),
+                reader=StatusReader(store, keys, combination.plan),
                 ending=Ending(session.clock, settings.lease_s, patience_s),
                 every_s=min(settings.beat_s, _LONGEST_LOOK_S),
                 display=make_display(Console(stderr=True)),

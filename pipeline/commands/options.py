@@ -81,6 +81,17 @@ def command(name: str, *flags: str, examples: tuple[tuple[str, str], ...]) -> Ca
     return decorate
 
 
+wait: Decorator = click.option(
+    "--wait",
+    "wait_s",
+    type=click.FloatRange(min=0),
+    default=0.0,
+    metavar="SECONDS",
+    help="Wait so long for the plan of --build.",
+)
+"""Of the commands that may be called before there is a plan."""
+
+
 def _takes_call(function: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(function)
     def called(**given: Any) -> Any:

@@ -22,13 +22,13 @@ from pipeline.adapters.git_tree import GitTree
 from pipeline.adapters.launchers import WORKER, process_launcher
 from pipeline.adapters.stores import open_store
 from pipeline.adapters.system_clock import SystemClock
-from pipeline.builds import latest_build
+from pipeline.builds import latest_build, wait_for_plan
 from pipeline.commands.options import Call
 from pipeline.configure import load_settings, variable
 from pipeline.errors import ConfigurationError, EngineError
 from pipeline.image import build_request, ensure_image
 from pipeline.keys import BuildKeys, CommitKeys
-from pipeline.model import Checkout, ImageRef
+from pipeline.model import Checkout, ImageRef, Plan
 from pipeline.origin import JenkinsBuild, in_jenkins, jenkins_build
 from pipeline.ports import ContainerEngine, ObjectStore, WorkerLauncher
 from pipeline.settings import Settings
@@ -143,6 +143,16 @@ class Session:
                 hint="Start one with `covfleet plan` or `covfleet run`, or name another --commit or --store.",
             )
         return keys.build(build)
+
+    def planned(self, wait_s: float) -> Plan:
+        """Return the plan of ``known_build``, which ``--build`` must name if it may still be to come.
+
+        Raises:
+            ConfigurationError: there is none after ``wait_s`` seconds, or nobody knows which to wait for.
+        """
+        if wait_s and not self.call.build:
+            raise ConfigurationError("--wait needs --build", hint="Name the build whose plan is to come.")
+        return wait_for_plan(self.store, self.known_build(), self.clock, wait_s)
 
     def image(self, build: str) -> ImageRef | None:
         """Return the image that the tests run in, built if need be; ``None`` for processes.

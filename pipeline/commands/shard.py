@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import click
 
-from pipeline.builds import wait_for_plan
 from pipeline.commands import options
 from pipeline.commands.options import Call
 from pipeline.commands.session import Session, stopping
-from pipeline.errors import ConfigurationError, InterruptedRunError, TestsFailedError, WorkerError
+from pipeline.errors import InterruptedRunError, TestsFailedError, WorkerError
 from pipeline.model import to_json
 from pipeline.shard.agent import run_shard
 from pipeline.shard.request import ShardRequest
@@ -34,24 +33,15 @@ from pipeline.shard.request import ShardRequest
     ),
 )
 @click.argument("shard", metavar="K", type=click.IntRange(min=1))
-@click.option(
-    "--wait",
-    "wait_s",
-    type=click.FloatRange(min=0),
-    default=0.0,
-    metavar="SECONDS",
-    help="Wait so long for the plan of --build.",
-)
+@options.wait
 def command(call: Call, shard: int, wait_s: float) -> None:
     """Run shard K: its own batches first, then what others have left; take over from shards that died.
 
     Run it again after a failure: what has a result is not run twice.
     """
     session = Session(call)
-    if wait_s and not call.build:
-        raise ConfigurationError("--wait needs --build", hint="Name the build whose plan is to come.")
+    plan = session.planned(wait_s)
     keys = session.known_build()
-    plan = wait_for_plan(session.store, keys, session.clock, wait_s)
     with stopping() as stop, session.workdir() as workdir:
         heartbeat = run_shard(
             ShardRequest(

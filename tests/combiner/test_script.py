@@ -114,7 +114,11 @@ def test_a_folder_that_docker_would_misread_ends_with_2(machine: Machine) -> Non
 
 
 def test_credentials_pass_by_name_only(machine: Machine) -> None:
-    secrets = {"AWS_ACCESS_KEY_ID": "key-1", "AWS_SECRET_ACCESS_KEY": "secret-2", "AWS_SESSION_TOKEN": "session-token-3"}
+    secrets = {
+        "AWS_ACCESS_KEY_ID": "key-1",
+        "AWS_SECRET_ACCESS_KEY": "secret-2",
+        "AWS_SESSION_TOKEN": "session-token-3",
+    }
     assert machine.run("abc", "--store", "s3://b/p", **secrets).returncode == 0
     arguments, environment = machine.called()
     for name, value in secrets.items():
