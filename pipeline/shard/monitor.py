@@ -4,17 +4,14 @@ coverage.py's own core on ``sys.monitoring`` can't switch contexts: a line's eve
 has fired, and nothing switches it on again. This one does, for the code that fired and no other:
 
 * ``PY_START`` fires once for each code object. If coverage.py wants its file measured, the code is armed: it
-  gets ``LINE`` events of its own, which note code and line.
-* At first they stay on: the code is calm. If it says the same too often within a context, as in a loop, it
-  isn't, and from then on each of its events switches itself off. A loop on one line isn't calm, and gets
-  ``JUMP``, too: going round it, as in a generator that another test goes on with, is no new line.
-* When the context changes, what was noted belongs to the old one, and the code objects whose events went off
-  are armed again, those of running frames included. All other code still is.
+  gets ``LINE`` events of its own. Each of them notes code and line, and switches itself off. A loop on one
+  line gets ``JUMP``, too: going round it, as in a generator that another test goes on with, is no new line.
+* When the context changes, what was noted belongs to the old one, and the code objects that were noted are
+  armed again, those of running frames included. Code that hasn't run since it was armed still is.
 
-So a line costs a few events in each context that runs it, and nothing after that, and at the beginning of
-each context every line of every code object is armed. To arm code again costs about as much as a dozen
-events, and makes Python forget what it has specialized: that is why calm code is left alone. All else is
-coverage.py's: which files are measured, data files, signals, nested measurements.
+So a line costs one event in each context that runs it, and nothing after that, and at the beginning of each
+context every line of every code object is armed. All else is coverage.py's: which files are measured, data
+files, signals, nested measurements.
 
 The worker imports this module, and only on a Python that has ``sys.monitoring``; it imports nothing of
 covfleet.
@@ -29,7 +26,7 @@ import sqlite3
 import sys
 import weakref
 from collections import deque
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing
 from types import CodeType, FunctionType
 from typing import Any, cast
@@ -43,19 +40,10 @@ SCHEMA_VERSION = 7
 """Of the data files that ``ContextCollector`` can write by itself."""
 
 MOST_WAYS = 64
-"""For how many sets of lines of one code the bits are kept."""
+"""In how many ways one code may run whose bits are kept."""
 
-MOST_CALM = 4096
-"""How many events of a context may stay on."""
-
-_PREFERRED_TOOLS = (
-    4,
-    5,
-    3,
-    2,
-    0,
-    1,
-)  # 3 is Hypothesis's, 2 and 0 are profilers' and debuggers', 1 coverage.py's
+# 3 is Hypothesis's, 2 and 0 are profilers' and debuggers', 1 coverage.py's
+_PREFERRED_TOOLS = (4, 5, 3, 2, 0, 1)
 _NEEDED = {
     coverage.Coverage: ("_init_for_start", "_should_trace", "switch_context"),
     Collector: ("switch_context", "flush_data", "use_data", "cached_mapped_file", "_start_tracer"),
@@ -120,8 +108,8 @@ class Tools:
             raise UnusableError("other tools have taken the tool ids of sys.monitoring")
         for tool in found:
             _monitoring.use_tool_id(tool, "covfleet")
-        self.lines, self.calm = found
-        self.resumes = _events.PY_START | _events.PY_RESUME if self._hide_resumed_lines() else 0
+        self.lines, self.resumes = found
+        self.resume_events = _events.PY_START | _events.PY_RESUME if self._hide_resumed_lines() else 0
 
     def _hide_resumed_lines(self) -> bool:
         """Say whether a line on which a function begins or is resumed has no event, as in 3.13.
@@ -151,30 +139,27 @@ def tools() -> Tools:
 
 
 class Known:
-    """What is known of code that has run: its file, how it is armed, and the bits of lines that ran."""
+    """What is known of code that has run: its file, the events that it gets, and the bits of its lines."""
 
-    __slots__ = ("_bits", "_credit", "_patience", "code", "events", "is_calm", "source")
+    __slots__ = ("_bits", "code", "events", "source")
 
     def __init__(self, code: CodeType, source: str, gone: Callable[[Any], object]) -> None:
         loops = _JUMP_BACKWARD in code.co_code[::2] and any(_loops_on_one_line(code))
         self.code = weakref.ref(code, gone)
         self.source = source
         self.events = int(_events.LINE | _events.JUMP if loops else _events.LINE)
-        self.is_calm = True
-        self._patience = 4 + len(code.co_code) // 32  # events that cost about as much as arming it again
-        self._credit = 4 * self._patience
-        self._bits: dict[Hashable, int] = {}
+        self._bits: dict[tuple[int, ...], int] = {}
 
-    def bits(self, noted: Hashable, lines: Iterable[int]) -> int:
-        """Return a number with a bit for each of the lines that were noted.
+    def bits(self, way: tuple[int, ...]) -> int:
+        """Return a number with a bit for each of the lines that were noted, in the order in which they ran.
 
         Code runs in the same few ways in most contexts, and looking them up is cheaper than adding up bits.
         """
-        known = self._bits.get(noted)
+        known = self._bits.get(way)
         if known is None:
             if len(self._bits) >= MOST_WAYS:
                 self._bits.clear()
-            known = self._bits[noted] = self._added_up(lines)
+            known = self._bits[way] = self._added_up(way)
         return known
 
     def _added_up(self, noted: Iterable[int]) -> int:
@@ -185,11 +170,6 @@ class Known:
             bits |= 0 if line is None else 1 << line
         return bits
 
-    def stays_calm(self, repeated: int) -> bool:
-        """Say whether it may keep its events on; in this context ``repeated`` of them said nothing new."""
-        self._credit = min(self._credit, 3 * self._patience) + self._patience - repeated
-        return self._credit >= 0 and self.events == _events.LINE
-
 
 class Monitor:
     """The core: what coverage.py calls a tracer. There is one for all threads."""
@@ -199,12 +179,10 @@ class Monitor:
 
     def __init__(self) -> None:
         self._tools = tools()
-        # Runs of lines, code, a list of them, code, a list of them ..., and those whose events are still on
-        self._ended: list[Any] = []
-        self._calm: list[Any] = []
+        self._ended: list[Any] = []  # runs of lines: code, a list of them, code, a list of them ...
         self._end_runs: Callable[[], None] = lambda: None
         self._known: dict[int, Known] = {}  # by the code's id: a code's hash goes through all of it
-        self._callbacks: dict[tuple[int, int], FunctionType] = {}  # by tool and event
+        self._callbacks: dict[int, FunctionType] = {}  # by event
 
     def _decide(self, name: str) -> None:
         """Let coverage.py judge a file when the first of its code starts."""
@@ -225,69 +203,43 @@ class Monitor:
         signal, they are forgotten only at the end.
         """
         self._end_runs()
-        calm, off = len(self._calm), len(self._ended)
+        count = len(self._ended)
         by_file: dict[str, int] = {}
-        again: list[tuple[CodeType, Known]] = []
-        excited: list[tuple[CodeType, Known]] = []
-        for code, lines in _by_code(self._calm[:calm]):
+        ran: list[tuple[CodeType, int]] = []
+        for code, lines in _by_code(self._ended[:count]):
             known = self._known_of(code)
-            once = frozenset(lines)
-            by_file[known.source] = by_file.get(known.source, 0) | known.bits(once, once)
-            if known.is_calm and not known.stays_calm(len(lines) - len(once)):
-                excited.append((code, known))
-        for code, lines in _by_code(self._ended[:off]):
-            known = self._known_of(code)
-            way = tuple(lines)
-            by_file[known.source] = by_file.get(known.source, 0) | known.bits(way, way)
-            leaves = known.is_calm and not known.stays_calm(0)
-            (excited if leaves else again).append((code, known))
+            by_file[known.source] = by_file.get(known.source, 0) | known.bits(tuple(lines))
+            ran.append((code, known.events))
         keep(by_file)
-        if again:
-            self._arm_again(again)
-        if excited:
-            self._excite(excited)
-        del self._calm[:calm], self._ended[:off]  # what other threads have added meanwhile stays
+        self._arm_again(ran)
+        del self._ended[:count]  # what other threads have added meanwhile stays
 
-    def _arm_again(self, pairs: list[tuple[CodeType, Known]]) -> None:
-        """Switch on what has switched itself off.
+    def _arm_again(self, ran: list[tuple[CodeType, int]]) -> None:
+        """Switch on the events of code, which have switched themselves off.
 
         All in one call: if another thread ran between off and on, it would miss lines.
         """
-        calm, lines, resumes = self._tools.calm, self._tools.lines, self._tools.resumes
-        calls = []
-        for code, known in pairs:
-            if known.is_calm:
-                calls += [(calm, code, resumes), (calm, code, resumes | _events.LINE)]
-            else:
-                calls += [(lines, code, 0), (lines, code, known.events)]
+        tool = self._tools.lines
+        calls = [(tool, code, wanted) for code, events in ran for wanted in (0, events)]
         deque(itertools.starmap(_monitoring.set_local_events, calls), maxlen=0)
-
-    def _excite(self, pairs: list[tuple[CodeType, Known]]) -> None:
-        """From now on, have the code's events switch themselves off."""
-        for code, known in pairs:
-            _monitoring.set_local_events(self._tools.lines, code, known.events)
-            _monitoring.set_local_events(self._tools.calm, code, self._tools.resumes)
-            known.is_calm = False
 
     # ---- what coverage.py's collector asks of a tracer
 
     def start(self) -> None:
         """Begin, or go on after ``stop``."""
         if not self._callbacks:
-            made, end_runs = _callbacks(
-                self._ended, self._calm, self._tools, self.should_trace_cache, self._decide
-            )
-            self._callbacks = {key: uninterrupted(callback) for key, callback in made.items()}
+            made, end_runs = _callbacks(self._ended, self._tools, self.should_trace_cache, self._decide)
+            self._callbacks = {event: uninterrupted(callback) for event, callback in made.items()}
             self._end_runs = uninterrupted(end_runs)
-        for (tool, event), callback in self._callbacks.items():
-            _monitoring.register_callback(tool, event, callback)
+        for event, callback in self._callbacks.items():
+            _monitoring.register_callback(self._tools.lines, event, callback)
         _monitoring.set_events(self._tools.lines, _events.PY_START)
 
     def stop(self) -> None:
         """Measure nothing until ``start``; what is armed stays so."""
         _monitoring.set_events(self._tools.lines, 0)
-        for tool, event in self._callbacks:
-            _monitoring.register_callback(tool, event, None)
+        for event in self._callbacks:
+            _monitoring.register_callback(self._tools.lines, event, None)
 
     def post_fork(self) -> None:
         """Make room for the measurement of a child process."""
@@ -319,25 +271,20 @@ def _by_code(runs: Iterable[Any]) -> Iterable[tuple[CodeType, list[int]]]:
 
 
 def _callbacks(
-    ended: list[Any],
-    calm: list[Any],
-    ids: Tools,
-    dispositions: Mapping[str, Any],
-    decide: Callable[[str], None],
-) -> tuple[dict[tuple[int, int], FunctionType], FunctionType]:
-    """Return what each event of a tool calls, and what ends the runs of lines that they note.
+    ended: list[Any], ids: Tools, dispositions: Mapping[str, Any], decide: Callable[[str], None]
+) -> tuple[dict[int, FunctionType], FunctionType]:
+    """Return what each event calls, and what ends the runs of lines that they note.
 
     After a call Python looks for other things to do. So they call nothing, except ``decide``, once for each
     file: a list grows by ``+=``, and code is armed by an iterator, a step of which is a call made in C.
     """
-    on_line, on_calm_line, on_jump, end_runs = _noting(ended, calm)
+    on_line, on_jump, end_runs = _noting(ended)
     made = {
-        (ids.lines, _events.PY_START): _starting(ids, dispositions, decide),
-        (ids.lines, _events.LINE): on_line,
-        (ids.lines, _events.JUMP): on_jump,
-        (ids.calm, _events.LINE): on_calm_line,
+        _events.PY_START: _starting(ids, dispositions, decide),
+        _events.LINE: on_line,
+        _events.JUMP: on_jump,
     }
-    return cast("dict[tuple[int, int], FunctionType]", made), cast("FunctionType", end_runs)
+    return cast("dict[int, FunctionType]", made), cast("FunctionType", end_runs)
 
 
 def _starting(
@@ -346,7 +293,11 @@ def _starting(
     """Return what arms code when it runs for the first time."""
     off = _monitoring.DISABLE
     started: list[CodeType] = []
-    arming = _arming(ids.calm, started, ids.resumes | _events.LINE)
+    arming = zip(
+        _arming(ids.resumes, started, ids.resume_events),
+        _arming(ids.lines, started, _events.LINE),
+        strict=True,
+    )
 
     def on_start(code: CodeType, _offset: int) -> Any:
         nonlocal started
@@ -354,7 +305,7 @@ def _starting(
         if name not in dispositions:
             decide(name)
         if dispositions[name].trace:
-            started += (code,)
+            started += (code, code)
             for _ in arming:
                 break
             started *= 0
@@ -363,8 +314,8 @@ def _starting(
     return on_start
 
 
-def _noting(ended: list[Any], calm: list[Any]) -> tuple[Callable[..., Any], ...]:
-    """Return what notes lines, those that stay on, and jumps; and what ends the runs of them.
+def _noting(ended: list[Any]) -> tuple[Callable[..., Any], ...]:
+    """Return what notes lines and jumps, and switches them off; and what ends the runs of them.
 
     Lines of one code that follow each other are a run; where a jump led is noted as ``~offset``.
     """
@@ -372,30 +323,9 @@ def _noting(ended: list[Any], calm: list[Any]) -> tuple[Callable[..., Any], ...]
     running: CodeType | None = None
     runs: list[Any] = []
     lines: list[int] = []
-    calm_running: CodeType | None = None
-    calm_runs: list[Any] = []
-    calm_lines: list[int] = []
-    left = MOST_CALM
 
     def on_line(code: CodeType, line: int) -> Any:
         nonlocal running, runs, lines
-        if code is not running:
-            running = code
-            lines = []
-            runs += (code, lines)
-        lines += (line,)
-        return off
-
-    def on_calm_line(code: CodeType, line: int) -> Any:
-        nonlocal running, runs, lines, calm_running, calm_runs, calm_lines, left
-        if left:
-            left -= 1
-            if code is not calm_running:
-                calm_running = code
-                calm_lines = []
-                calm_runs += (code, calm_lines)
-            calm_lines += (line,)
-            return None
         if code is not running:
             running = code
             lines = []
@@ -414,15 +344,12 @@ def _noting(ended: list[Any], calm: list[Any]) -> tuple[Callable[..., Any], ...]
         return off
 
     def end_runs() -> None:
-        nonlocal running, runs, ended, calm_running, calm_runs, calm, left
-        running = calm_running = None
+        nonlocal running, runs, ended
+        running = None
         ended += runs
         runs *= 0
-        calm += calm_runs
-        calm_runs *= 0
-        left = MOST_CALM
 
-    return on_line, on_calm_line, on_jump, end_runs
+    return on_line, on_jump, end_runs
 
 
 def _arming(tool: int, codes: list[CodeType], events: int) -> Iterator[Any]:
@@ -478,7 +405,7 @@ def take_over(cov: coverage.Coverage) -> None:
         if missing := [name for name in names if not hasattr(class_, name)]:
             raise UnusableError(f"coverage {coverage.__version__} has no {class_.__name__}.{missing[0]}")
     ids = tools()
-    callbacks, end_runs = _callbacks([], [], ids, {}, lambda _name: None)
+    callbacks, end_runs = _callbacks([], ids, {}, lambda _name: None)
     for function in (*callbacks.values(), end_runs):
         uninterrupted(function)
     cov.__class__ = ContextCoverage

@@ -140,24 +140,23 @@ def test_it(number):
     assert not missing
 
 
-def test_loops_end_calm_and_lose_nothing(python, tmp_path):
-    """The first loop outruns the events that may stay on in a context, the others run in later ones."""
+def test_what_ran_otherwise_in_earlier_contexts_loses_nothing(python, tmp_path):
+    """A function runs in 128 ways, more than the core keeps the bits of; then in all of them once more."""
+    app = "def work(number):\n    for _ in range(number % 3):\n        number += 3 * 128\n"
+    app += "".join(f"    if number & {1 << bit}:\n        last = {bit}\n" for bit in range(7))
     tests = """
-from app import loop, once
 import pytest
+from app import work
 
-@pytest.mark.parametrize("turns", [5000, 0, 1, 30, 0, 30, 1])
-def test_it(turns):
-    loop(turns)
-    once()
+@pytest.mark.parametrize("number", range(256))
+def test_it(number):
+    work(number)
 """
-    app = "def loop(turns):\n    for n in range(turns):\n        n += 1\n        n += 2\n    return 5\n\n\n"
-    app += "def once():\n    return 9\n"
     found = seen(tmp_path, python, {"app.py": app, "test_app.py": tests})
-    ran = {name: lines for name, lines in found.items() if name.endswith("|run")}
-    assert len(ran) == 7
-    for name, lines in ran.items():
-        assert lines == ([2, 5, 9] if "[0" in name else [2, 3, 4, 5, 9]), name
+    for number in range(256):
+        lines = {2, *([3] if number % 3 else []), *range(4, 18, 2)}
+        lines |= {5 + 2 * bit for bit in range(7) if number & 1 << bit}
+        assert found[f"test_it[{number}]|run"] == sorted(lines), number
 
 
 def test_other_tools_keep_their_events_and_take_none_of_ours(python, tmp_path):
