@@ -5,14 +5,12 @@ Nothing here raises for damaged data: it becomes a ``Problem``, so that all of t
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.combine.contents import CheckedData
-from pipeline.combine.verify import LocalData, check
+from pipeline.combine.verify import LocalData, check, check_each
 from pipeline.data_files import LARGEST_BYTES, UnpackingError, receive, stored_name, unpack
 from pipeline.errors import IncompleteDataError
 from pipeline.keys import BuildKeys, CommitKeys, is_data_file_name
@@ -85,8 +83,7 @@ def fetch(store: ObjectStore, keys: CommitKeys, files: Iterable[LocalData], tran
     wanted = tuple(files)
     stored = [(data.path, data.expected or DataFile(data.name, 0, "")) for data in wanted]
     receive(store, keys, stored, workers=transfers.workers, progress=transfers.progress)
-    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:  # SQLite, zstd and SHA-256 run outside the GIL
-        checked = tuple(pool.map(_unpacked_and_checked, wanted))
+    checked = check_each(_unpacked_and_checked, wanted)
     return Sound(
         tuple(data for data in checked if isinstance(data, CheckedData)),
         tuple(data for data in checked if isinstance(data, Problem)),

@@ -40,18 +40,15 @@ def main() -> None:
 def _verify(folder: Path, *, checked: bool) -> None:
     # Not above: stock doesn't load any of it either.
     import json  # noqa: PLC0415
-    import os  # noqa: PLC0415
-    from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415
 
     from pipeline.combine.contents import CheckedData  # noqa: PLC0415
-    from pipeline.combine.verify import LocalData, check  # noqa: PLC0415
+    from pipeline.combine.verify import LocalData, check, check_each  # noqa: PLC0415
     from pipeline.model import DataFile  # noqa: PLC0415
 
     told = [DataFile(**file, checked=checked) for file in json.loads((folder / MANIFEST).read_text("utf-8"))]
-    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
-        for data in pool.map(check, [LocalData(folder / file.name, file.name, file) for file in told]):
-            if not isinstance(data, CheckedData):
-                sys.exit(f"{data.subject}: {data.detail}")
+    for data in check_each(check, [LocalData(folder / file.name, file.name, file) for file in told]):
+        if not isinstance(data, CheckedData):
+            sys.exit(f"{data.subject}: {data.detail}")
 
 
 if __name__ == "__main__":
