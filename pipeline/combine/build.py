@@ -145,25 +145,30 @@ class Combination:
         with tempfile.TemporaryDirectory(dir=self.workdir, prefix="data-") as folder:
             wanted, _ = promised(fresh, self._objects(), Path(folder))
             new = [data for data in wanted if _hash(data) not in known]
-            for at in range(0, len(new), _AT_ONCE):
-                self._take(new[at : at + _AT_ONCE], results)
+            while new and self._growing:  # it is given up if something can't be merged in advance
+                self._take_what_comes(new[:_AT_ONCE], results)
+                del new[:_AT_ONCE]
 
-    def _take(self, files: Sequence[LocalData], results: Iterable[BatchResult]) -> None:
+    def _take_what_comes(self, files: Sequence[LocalData], results: Iterable[BatchResult]) -> None:
         """Download data files and merge them in advance; if the store refuses some, then the others."""
         try:
-            sound = fetch(self._store, self._keys.of_commit, files, self._transfers)
+            self._take(files, results)
         except StoreError:
             if len(files) == 1:
                 raise
-            failures = []
-            for data in files:
-                try:
-                    self._take([data], results)
-                except StoreError as error:
-                    failures.append(error)
+            failures = [failure for data in files if (failure := self._failure(data, results))]
             if failures:
                 raise failures[0] from None
-            return
+
+    def _failure(self, data: LocalData, results: Iterable[BatchResult]) -> StoreError | None:
+        try:
+            self._take([data], results)
+        except StoreError as error:
+            return error
+        return None
+
+    def _take(self, files: Sequence[LocalData], results: Iterable[BatchResult]) -> None:
+        sound = fetch(self._store, self._keys.of_commit, files, self._transfers)
         self._grow(files, sound, results)
         for data in files:
             data.path.unlink(missing_ok=True)
