@@ -31,6 +31,9 @@ EXPECTED = {
 """CPU against that without coverage, by core and whether contexts are recorded: the README's figures."""
 
 ROUNDS = 2
+SHORT_S = 1.0
+"""CPU seconds of the sample without coverage under which the ratios say little."""
+
 _RUNS = 12
 """How often the sample's time is spent without coverage, about: each core costs some of it, each twice."""
 
@@ -41,7 +44,7 @@ class Cost:
 
     core: str
     cpu_s: float
-    overhead: float
+    overhead: float | None  # None: the sample took no time that could be measured
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +141,7 @@ def _measure(trial: Trial, batches: tuple[Batch, ...], seconds: float) -> Measur
         files_collected=len(batches),
         tests=sum(len(batch.tests) for batch in sample),
         costs=tuple(
-            Cost(core, cpu, cpu / least[NONE] if least[NONE] else 0.0) for core, cpu in least.items()
+            Cost(core, cpu, cpu / least[NONE] if least[NONE] > 0 else None) for core, cpu in least.items()
         ),
         seen=seen,
     )

@@ -19,7 +19,7 @@ from pipeline.commands.options import Call
 from pipeline.commands.session import Session
 from pipeline.cores import named
 from pipeline.errors import ConfigurationError, PipelineError
-from pipeline.overhead import Measured
+from pipeline.overhead import SHORT_S, Measured
 from pipeline.overhead import measure as measure_cores
 
 _SHOWN = 20
@@ -129,7 +129,11 @@ def _print_measured(measured: Measured) -> None:
         "statements with contexts:"
     )
     for cost in measured.costs:
-        click.echo(f"    {cost.core.ljust(8)} {cost.cpu_s:8.2f} s CPU {cost.overhead:6.2f}x")
+        ratio = "" if cost.overhead is None else f"{cost.overhead:6.2f}x"
+        click.echo(f"    {cost.core.ljust(8)} {cost.cpu_s:8.2f} s CPU {ratio}".rstrip())
+    if measured.costs[0].cpu_s < SHORT_S:
+        more = "; --seconds makes the sample longer" if measured.files < measured.files_collected else ""
+        click.echo(f"    These tests take too little time for the ratios to say much{more}.")
     if measured.seen.unstable:
         click.echo(f"    {len(measured.seen.unstable):,} lines in their contexts ran in some runs only.")
     differences = [*measured.seen.differences()]

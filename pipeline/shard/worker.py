@@ -559,8 +559,12 @@ class Batches:
 
 
 def cpu_s() -> float:
-    """Return the CPU seconds that this process has taken, and those of its children that have ended."""
-    return sum(os.times()[:4])
+    """Return the CPU seconds that this process has taken, and those of its children that have ended.
+
+    ``os.times`` alone counts in hundredths of a second, more than a small batch may take.
+    """
+    children = os.times()
+    return time.process_time() + children.children_user + children.children_system
 
 
 def with_folders(paths: Iterable[str]) -> set[str]:
