@@ -193,7 +193,7 @@ def test_python_runs_it_from_anywhere_and_names_the_store_in_variables(tmp_path:
 
 # ---- the real image
 
-IMAGE = "covfleet-test-combiner:1"
+IMAGE = f"covfleet-test-combiner:{os.getpid()}"  # each process of the tests removes its own
 
 
 @pytest.fixture(scope="module")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import uuid
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -80,7 +81,7 @@ def launch(launcher: DockerLauncher, spec: WorkerSpec) -> Iterator[Launch]:
         puppet.worker.stop(0)
 
 
-APPLICATIONS = "covfleet-test-applications:1"
+APPLICATIONS = f"covfleet-test-applications:{os.getpid()}"  # each process of the tests removes its own
 DOCKERFILE = """
 ARG BASE
 ARG CA_IMAGE=${BASE}
