@@ -119,7 +119,7 @@ class WorkerExit:
 
 
 class Worker(Protocol):
-    """A live worker: the application's interpreter running ``pipeline/shard/worker.py``.
+    """A live worker: the application's interpreter running ``pipeline/covfleet_worker``.
 
     It speaks lines of JSON: commands on its standard input, events on its standard output.
     """
@@ -156,7 +156,7 @@ class WorkerLauncher(Protocol):
     def launch(self, spec: WorkerSpec) -> Worker:
         """Start a worker.
 
-        It runs ``<python> <worker.py> <output folder as the worker sees it>`` in the project's folder.
+        It runs ``<python> <worker> <output folder as the worker sees it>`` in the project's folder.
         Raises ``WorkerError`` or ``EngineError`` if it can't be started.
         """
 

@@ -1,6 +1,6 @@
 """Speaks with one worker: commands out, validated events in. The plan and the shards use it.
 
-The other end is ``pipeline/shard/worker.py``, which documents the protocol. What it says is not trusted: it
+The other end is ``pipeline/covfleet_worker``, which documents the protocol. What it says is not trusted: it
 shares a process with the tests.
 """
 

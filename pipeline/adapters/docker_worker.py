@@ -1,8 +1,7 @@
 """Workers in containers: hardened, without credentials, driven over the attached standard streams.
 
-The image's interpreter runs covfleet's worker file, which is mounted read-only with the core beside it:
-nothing is installed into the image. The engine must run on this machine, as these files and the output folder
-are bind-mounted.
+The image's interpreter runs covfleet's worker, whose folder is mounted read-only: nothing is installed into
+the image. The engine must run on this machine, as this folder and the output folder are bind-mounted.
 """
 
 from __future__ import annotations
@@ -13,7 +12,7 @@ import time
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline.adapters.docker_client import (
@@ -32,8 +31,7 @@ from pipeline.settings import ContainerSettings
 if TYPE_CHECKING:
     from docker import APIClient
 
-WORKER_PATH = "/covfleet/worker.py"
-CORE = "monitor.py"  # lies beside the worker file, which loads it from there
+WORKER_PATH = "/covfleet/covfleet_worker"
 OUTPUT_PATH = "/covfleet/out"
 
 _SILENCE_S = 60  # of the engine, within one request
@@ -54,14 +52,14 @@ class DockerLauncher:
         settings: limits and hardening.
         python: the interpreter inside the image.
         env: the environment that the tests get besides the image's own; nothing else is passed on.
-        plugin: the worker file on this machine.
+        worker: the worker on this machine: what ``python`` runs, a folder or a file.
     """
 
     image: str
     settings: ContainerSettings
     python: str
     env: Mapping[str, str]
-    plugin: Path
+    worker: Path
 
     def launch(self, spec: WorkerSpec) -> DockerWorker:
         """Start a worker; a leftover container of ours that has its name is removed first.
@@ -122,9 +120,7 @@ class DockerLauncher:
         from docker.types import LogConfig  # noqa: PLC0415 - the SDK is imported on first use
 
         doing = f"create the container {spec.name} of the image {self.image}"
-        files = {WORKER_PATH: self.plugin, OUTPUT_PATH: spec.output_dir}
-        if (core := self.plugin.with_name(CORE)).exists():
-            files[f"{PurePosixPath(WORKER_PATH).with_name(CORE)}"] = core
+        mounts = _mounts({WORKER_PATH: self.worker, OUTPUT_PATH: spec.output_dir})
         with engine_errors(doing, hint="The engine must run on this machine: it mounts files from here."):
             created = client.create_container(
                 self.image,
@@ -144,7 +140,7 @@ class DockerLauncher:
                 use_config_proxy=False,  # a proxy's address may hold a password
                 host_config=client.create_host_config(
                     **limits(self.settings),
-                    mounts=_mounts(files),
+                    mounts=mounts,
                     log_config=LogConfig(type="none"),  # a flood of output must not fill the engine's disk
                 ),
             )

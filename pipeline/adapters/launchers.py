@@ -9,7 +9,7 @@ from pathlib import Path
 from pipeline.adapters.process_worker import ProcessLauncher, tests_environment
 from pipeline.settings import Settings
 
-WORKER = Path(__file__).parent.parent / "shard" / "worker.py"
+WORKER = Path(__file__).parent.parent / "covfleet_worker"
 
 
 def project_python(settings: Settings, project: Path, environ: Mapping[str, str]) -> str:
@@ -36,5 +36,5 @@ def process_launcher(settings: Settings, project: Path, environ: Mapping[str, st
         python=project_python(settings, project, environ),
         project=project,
         environment=tests_environment(environ, settings.env),
-        plugin=WORKER,
+        worker=WORKER,
     )

@@ -31,15 +31,15 @@ def tests_environment(environ: Mapping[str, str], extra: Mapping[str, str]) -> d
 class ProcessLauncher:
     """Starts workers with the application's interpreter, each in a process group of its own."""
 
-    def __init__(self, python: str, project: Path, environment: Mapping[str, str], plugin: Path) -> None:
+    def __init__(self, python: str, project: Path, environment: Mapping[str, str], worker: Path) -> None:
         self._python = python
         self._project = project
         self._environment = dict(environment)
-        self._plugin = plugin
+        self._worker = worker
 
     def launch(self, spec: WorkerSpec) -> ProcessWorker:
         """Start a worker. Raises ``WorkerError`` if the interpreter can't be run."""
-        command = [self._python, str(self._plugin), str(spec.output_dir)]
+        command = [self._python, str(self._worker), str(spec.output_dir)]
         try:
             process = subprocess.Popen(
                 command,

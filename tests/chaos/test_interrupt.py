@@ -51,7 +51,7 @@ def test_an_interrupted_run_ends_its_children_and_is_continued(
     assert pids_with(f"{tmp_path}/") == []
 
 
-@pytest.mark.parametrize("child", ["worker.py", "pipeline.cli shard 1", "pipeline.cli shard 2"])
+@pytest.mark.parametrize("child", ["covfleet_worker", "pipeline.cli shard 1", "pipeline.cli shard 2"])
 def test_a_run_that_is_interrupted_as_a_child_of_it_starts_leaves_no_process_behind(
     planned: Planned, tmp_path: Path, child: str
 ) -> None:

@@ -19,7 +19,7 @@ def start(launcher: DockerLauncher, spec: WorkerSpec, *, needs_pytest: bool = Tr
     options = StartOptions(
         pytest=needs_pytest, pytest_args=(), branch=None, contexts=False, core="ctrace", checkpoint_s=2
     )
-    with WorkerClient(replace(launcher, plugin=WORKER), spec, options) as worker:
+    with WorkerClient(replace(launcher, worker=WORKER), spec, options) as worker:
         return worker.start(60)
 
 

@@ -220,11 +220,11 @@ from pathlib import Path
 from pipeline.adapters.docker_worker import DockerLauncher
 from pipeline.ports import WorkerSpec
 from pipeline.settings import ContainerSettings
-plugin, folder = Path({str(launcher.plugin)!r}), Path({str(spec.output_dir)!r})
-launcher = DockerLauncher({launcher.image!r}, ContainerSettings(), "python3", {{}}, plugin)
-worker = launcher.launch(WorkerSpec({spec.name!r}, {dict(spec.labels)!r}, folder))
-worker.send(b"1\\n")
-assert worker.receive(20)
+worker, folder = Path({str(launcher.worker)!r}), Path({str(spec.output_dir)!r})
+launcher = DockerLauncher({launcher.image!r}, ContainerSettings(), "python3", {{}}, worker)
+running = launcher.launch(WorkerSpec({spec.name!r}, {dict(spec.labels)!r}, folder))
+running.send(b"1\\n")
+assert running.receive(20)
 os.kill(os.getpid(), signal.SIGKILL)
 """
     assert subprocess.run([sys.executable, "-c", script], check=False).returncode == -signal.SIGKILL
@@ -238,7 +238,7 @@ def test_a_worker_has_no_rights_that_it_does_not_need(launch: Launch) -> None:
     assert puppet.ask("open('/etc/hostname', 'w')").startswith("OSError: [Errno 30] Read-only")
     mounts = puppet.ask("Path('/proc/mounts').read_text()").splitlines()
     options = {mount.split()[1]: mount.split()[3].split(",") for mount in mounts}
-    assert ("ro" in options["/covfleet/worker.py"], "ro" in options["/covfleet/out"]) == (True, False)
+    assert ("ro" in options["/covfleet/covfleet_worker"], "ro" in options["/covfleet/out"]) == (True, False)
     status = puppet.ask("Path('/proc/self/status').read_text()")
     assert "CapEff:\t0000000000000000" in status
     assert "CapBnd:\t0000000000000000" in status

@@ -234,13 +234,12 @@ def test_thread():
 )
 def test_taken_tool_ids_are_left_alone(python, tmp_path, taken, asked, said):
     script = f"""
-import importlib.util, sys
+import sys
 for tool in {taken}:
     sys.monitoring.use_tool_id(tool, "another")
-spec = importlib.util.spec_from_file_location("worker", {str(WORKER)!r})
-worker = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(worker)
-measurement = worker.Measurement({str(tmp_path / "data")!r}, branch=False, contexts=True, core={asked!r})
+sys.path.append({str(WORKER.parent)!r})
+from covfleet_worker.measurement import Measurement
+measurement = Measurement({str(tmp_path / "data")!r}, branch=False, contexts=True, core={asked!r})
 measurement.start()
 print(measurement.core, measurement.notes)
 """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -18,18 +19,17 @@ FILES = {
     "test_b.py": "import app\ndef test_b(): assert app.double(2) == 4\n",
 }
 FORGETFUL = """
-worker = {worker!r}
-lines = open(worker).read().splitlines()
-at = next(k for k, line in enumerate(lines) if "exec_module(monitor)" in line) + 1
-lines[at:at] = [
-    "        keep = monitor.ContextCollector._keep",
-    "        less = lambda file, bits: bits & ~(file.endswith('app.py') << 2)",
-    "        monitor.ContextCollector._keep = lambda self, found: keep(self, "
-    "{{file: less(file, bits) for file, bits in found.items()}})",
-]
-exec(compile("\\n".join(lines), worker, "exec"), {{**globals(), "__file__": worker}})
+
+_all_of_it = ContextCollector._keep
+
+
+def _less(self, found):
+    _all_of_it(self, {file: bits & ~(file.endswith("app.py") << 2) for file, bits in found.items()})
+
+
+ContextCollector._keep = _less
 """
-"""A worker whose core never sees line 2 of app.py."""
+"""What makes a core that never sees line 2 of app.py."""
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +44,7 @@ def python(tmp_path_factory) -> Path:
 def ran(folder: Path, python: Path, worker: Path = WORKER, **settings: object) -> Build:
     settings = {"contexts": True, "core": "ctrace", "batch_s": 0.001, **settings}
     build = new_build(write_project(folder, FILES), **settings)
-    build.launcher._python, build.launcher._plugin = str(python), worker
+    build.launcher._python, build.launcher._worker = str(python), worker
     build.run_shard(build.plan())
     return build
 
@@ -64,8 +64,9 @@ def test_equal_cores_say_so_in_the_ledger_and_leave_the_coverage_alone(python, t
 
 
 def test_a_core_that_loses_a_line_is_named_with_file_line_and_context(python, tmp_path):
-    worker = tmp_path / "worker.py"
-    worker.write_text(FORGETFUL.format(worker=str(WORKER)))
+    worker = shutil.copytree(WORKER, tmp_path / WORKER.name)
+    with (worker / "collector.py").open("a") as collector:
+        collector.write(FORGETFUL)
     build = ran(tmp_path / "p", python, worker, compare_cores=100)
     combined = build.combine()
     assert combined.ledger.verdict == "complete"

@@ -1,14 +1,15 @@
 """A pytest plugin: measures statements with contexts as covfleet's worker does, with a core of one's choice.
 
-CONTEXTS_CORE names the core ("none" measures nothing), CONTEXTS_WORKER the worker's file, CONTEXTS_FOLDER
+CONTEXTS_CORE names the core ("none" measures nothing), CONTEXTS_WORKER the worker, CONTEXTS_FOLDER
 where data files go: each finished one is in its folder ``done``.
 """
 
 from __future__ import annotations
 
-import importlib.util
+import importlib
 import os
 import resource
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +17,10 @@ import pytest
 
 
 def _measurement(core: str) -> Any:
-    spec = importlib.util.spec_from_file_location("covfleet_worker", os.environ["CONTEXTS_WORKER"])
-    assert spec is not None and spec.loader is not None
-    worker = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(worker)
-    measurement = worker.Measurement(os.environ["CONTEXTS_FOLDER"], branch=False, contexts=True, core=core)
+    sys.path.append(str(Path(os.environ["CONTEXTS_WORKER"]).parent))
+    measuring = importlib.import_module("covfleet_worker.measurement")
+    sys.path.pop()
+    measurement = measuring.Measurement(os.environ["CONTEXTS_FOLDER"], branch=False, contexts=True, core=core)
     measurement.start()
     return measurement
 

@@ -11,54 +11,27 @@ has fired, and nothing switches it on again. This one does, for the code that fi
 
 So a line costs one event in each context that runs it, and nothing after that, and at the beginning of each
 context every line of every code object is armed. All else is coverage.py's: which files are measured, data
-files, signals, nested measurements.
+files, signals, nested measurements; ``collector.py`` ties it in.
 
-The worker imports this module, and only on a Python that has ``sys.monitoring``; it imports nothing of
-covfleet.
+The worker imports this module only on a Python that has ``sys.monitoring``.
 """
 
 from __future__ import annotations
 
 import itertools
 import opcode
-import os
-import sqlite3
 import sys
 import weakref
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import closing
 from types import CodeType, FunctionType
 from typing import Any, cast
-
-import coverage
-from coverage.collector import Collector
-from coverage.exceptions import DataError
-from coverage.numbits import numbits_to_nums, register_sqlite_functions
-
-SCHEMA_VERSION = 7
-"""Of the data files that ``ContextCollector`` can write by itself."""
 
 MOST_WAYS = 64
 """In how many ways one code may run whose bits are kept."""
 
 # 3 is Hypothesis's, 2 and 0 are profilers' and debuggers', 1 coverage.py's
 _PREFERRED_TOOLS = (4, 5, 3, 2, 0, 1)
-_NEEDED = {
-    coverage.Coverage: ("_init_for_start", "_should_trace", "switch_context"),
-    Collector: ("switch_context", "flush_data", "use_data", "cached_mapped_file", "_start_tracer"),
-}
-_WITHOUT_JOURNAL = """
-    PRAGMA synchronous = OFF;
-    PRAGMA journal_mode = MEMORY;
-    PRAGMA cache_spill = OFF; -- so that nothing is written before the end of the transaction
-    BEGIN
-"""
-_ADD_CONTEXT = "INSERT OR IGNORE INTO context (context) VALUES (?)"
-_ADD_LINES = """
-    INSERT INTO line_bits (file_id, context_id, numbits) VALUES (?, ?, ?)
-    ON CONFLICT (file_id, context_id) DO UPDATE SET numbits = numbits_union(numbits, excluded.numbits)
-"""
 
 _EXTENDED_ARG, _JUMP_BACKWARD, _NOP, _RESUME = (
     opcode.opmap[name] for name in ("EXTENDED_ARG", "JUMP_BACKWARD", "NOP", "RESUME")
@@ -256,6 +229,19 @@ class Monitor:
         """Return no statistics."""
 
 
+def check_usable() -> None:
+    """Make sure that this core can measure in this process.
+
+    Raises:
+        UnusableError: it can't.
+    """
+    if not getattr(sys, "_is_gil_enabled", lambda: True)():
+        raise UnusableError("without the global interpreter lock, events of threads are not one step")
+    callbacks, end_runs = _callbacks([], tools(), {}, lambda _name: None)
+    for function in (*callbacks.values(), end_runs):
+        uninterrupted(function)
+
+
 def _by_code(runs: Iterable[Any]) -> Iterable[tuple[CodeType, list[int]]]:
     """Return each code of the runs with all that was noted of it."""
     by_id: dict[int, tuple[CodeType, list[int]]] = {}  # a code's hash goes through all of it
@@ -375,142 +361,3 @@ def _loops_on_one_line(code: CodeType) -> Iterator[bool]:
 
 def _line_at(code: CodeType, offset: int) -> int | None:
     return next((line for start, end, line in code.co_lines() if start <= offset < end), None)
-
-
-class ContextCoverage(coverage.Coverage):
-    """coverage.py with this core."""
-
-    def _init_for_start(self) -> None:
-        super()._init_for_start()
-        core, collector = self._core, self._collector
-        assert core is not None and collector is not None
-        core.tracer_class = cast("Any", Monitor)
-        core.systrace = core.packed_arcs = False
-        collector.__class__ = ContextCollector
-        assert isinstance(collector, ContextCollector)
-        collector.begin()
-
-
-def take_over(cov: coverage.Coverage) -> None:
-    """Give this core to a ``Coverage`` that hasn't started.
-
-    coverage.py has no place where a core could be plugged in: it makes its objects, and they become ours.
-
-    Raises:
-        UnusableError: it can't measure here.
-    """
-    if not getattr(sys, "_is_gil_enabled", lambda: True)():
-        raise UnusableError("without the global interpreter lock, events of threads are not one step")
-    for class_, names in _NEEDED.items():
-        if missing := [name for name in names if not hasattr(class_, name)]:
-            raise UnusableError(f"coverage {coverage.__version__} has no {class_.__name__}.{missing[0]}")
-    ids = tools()
-    callbacks, end_runs = _callbacks([], ids, {}, lambda _name: None)
-    for function in (*callbacks.values(), end_runs):
-        uninterrupted(function)
-    cov.__class__ = ContextCoverage
-
-
-class ContextCollector(Collector):
-    """coverage.py's collector, which keeps lines by context in memory until they are asked for.
-
-    The stock one writes to the data file at each switch of the context, a transaction for each of its files.
-    """
-
-    _lines: dict[tuple[str, str], int]  # context and file -> the bits of its lines
-    _is_writing: bool
-
-    def begin(self) -> None:
-        """Become one, after having been made as a stock collector."""
-        self._lines = {}
-        self._is_writing = False
-        os.register_at_fork(after_in_child=self._forget_parent)
-
-    def _forget_parent(self) -> None:
-        """Forget, in a forked process, what its parent is going to write, and see those lines again."""
-        self._gather()
-        self._lines = {}
-
-    def switch_context(self, new_context: str | None) -> str | None:
-        """Attribute what runs from now on to another context; return the one before."""
-        self._gather()
-        before = self._context()
-        self.covdata.set_context("|".join(name for name in (self.static_context, new_context) if name))
-        return before
-
-    def _context(self) -> str:
-        return self.covdata._current_context or ""
-
-    def _gather(self) -> None:
-        for tracer in self.tracers:
-            assert isinstance(tracer, Monitor)
-            tracer.take(self._keep)
-
-    def _keep(self, lines_by_file: Mapping[str, int]) -> None:
-        context = self._context()
-        for source, lines in lines_by_file.items():
-            key = context, self.cached_mapped_file(source)
-            self._lines[key] = self._lines.get(key, 0) | lines
-
-    def flush_data(self) -> bool:
-        """Write what was gathered, whatever its context, and return true: there is a data file now.
-
-        Within itself, as in the handler of a signal that came while it writes, it does nothing: the process
-        is about to end, and nobody was told that the lines of the unfinished transaction are safe.
-        """
-        if self._is_writing:
-            return False
-        self._is_writing = True
-        try:
-            self._gather()
-            self._write()
-        finally:
-            self._is_writing = False
-        return True
-
-    def _write(self) -> None:
-        data, lines = self.covdata, self._lines
-        data.add_lines({})  # makes the data file, or another one after a fork
-        data.touch_files(sorted({file for _, file in lines}))
-        try:
-            with closing(sqlite3.connect(data.data_filename(), isolation_level=None)) as connection:
-                if connection.execute("SELECT version FROM coverage_schema").fetchone() != (SCHEMA_VERSION,):
-                    self._write_slowly()
-                else:
-                    _write_rows(connection, lines)
-        except sqlite3.Error as error:
-            raise DataError(f"Couldn't use data file {data.data_filename()!r}: {error}") from error
-        self._lines = {}
-
-    def _write_slowly(self) -> None:
-        """Write through the public interface, which knows all forms of data files."""
-        context = self.covdata._current_context
-        for (name, file), lines in self._lines.items():
-            self.covdata.set_context(name)
-            self.covdata.add_lines({file: numbits_to_nums(_numbits(lines))})
-        self.covdata.set_context(context)
-
-
-def _numbits(lines: int) -> bytes:
-    """Return the bits of lines as coverage.py stores them: ``coverage.numbits``."""
-    return lines.to_bytes((lines.bit_length() + 7) // 8, "little")
-
-
-def _write_rows(connection: sqlite3.Connection, lines: Mapping[tuple[str, str], int]) -> None:
-    """Add lines to a data file whose files are known, in one transaction."""
-    register_sqlite_functions(connection)
-    connection.executescript(_WITHOUT_JOURNAL)
-    contexts = dict.fromkeys(context for context, _ in lines)
-    connection.executemany(_ADD_CONTEXT, ((context,) for context in contexts))
-    context_ids = _ids(connection, "SELECT context, id FROM context")
-    file_ids = _ids(connection, "SELECT path, id FROM file")
-    connection.executemany(
-        _ADD_LINES,
-        ((file_ids[file], context_ids[name], _numbits(bits)) for (name, file), bits in lines.items()),
-    )
-    connection.execute("COMMIT")
-
-
-def _ids(connection: sqlite3.Connection, query: str) -> dict[str, int]:
-    rows: Iterable[tuple[str, int]] = connection.execute(query)
-    return dict(rows)

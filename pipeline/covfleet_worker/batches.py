@@ -1,0 +1,266 @@
+"""The pytest plugin: runs the agent's batches in one test session, and switches contexts."""
+
+from __future__ import annotations
+
+import gc
+import os
+import sys
+import time
+from typing import Any, Iterable, Optional
+
+import pytest
+
+from .channel import Channel, clean, shortened
+from .commands import serve
+from .measurement import Measurement
+from .verdicts import Verdicts, failure
+
+IDS_PER_EVENT = 2000
+
+
+class Batches:
+    """The pytest plugin: instead of collecting and running everything, does what the agent asks for."""
+
+    def __init__(self, channel: Channel, measurement: Measurement, start: dict[str, Any]) -> None:
+        self.channel = channel
+        self.measurement = measurement
+        self.checkpoint_s = start["checkpoint_s"]
+        self.import_all = start["import_all"]
+        self.collect_garbage = start["collect_garbage"]
+        self.verdicts = Verdicts()
+        self.known: dict[str, list[Any]] = {}  # test id -> its items; more than one if ids repeat
+        self.folders: dict[Any, Any] = {}  # parent and path -> the node that pytest made of a folder
+        self.unvisited_conftests: dict[Any, Any] = {}
+        self.collected_files: set[str] = set()
+        self.collect_errors: dict[str, tuple[str, str]] = {}
+        self.seen_files: dict[str, None] = {}  # that pytest collected from, whatever came of it
+        self.skipped_files: dict[str, str] = {}  # files that skip themselves when they are imported, and why
+        self.collected_everything = False
+        self.on_the_way: Optional[set[str]] = None  # while single files are collected: they and their folders
+        self.last_save = time.monotonic()
+        self.save_cost_s = 0.0
+
+    # ---- pytest's hooks
+
+    @pytest.hookimpl(trylast=True)  # when there is a terminal reporter to silence
+    def pytest_configure(self, config: Any) -> None:
+        """Keep pytest's own output and report files out of the way: the agent writes one for all shards."""
+        if getattr(config.option, "xmlpath", None):
+            config.option.xmlpath = None
+        reporter = config.pluginmanager.get_plugin("terminalreporter")
+        if reporter is not None:
+            reporter._tw._file = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - lives as long as pytest
+
+    def pytest_sessionstart(self, session: Any) -> None:
+        """Take collection over: pytest's own hook then finds nothing to do."""
+        self.session = session
+        self.collect = session.perform_collect
+        session.perform_collect = lambda *_args, **_kwargs: []
+
+    @pytest.hookimpl(hookwrapper=True, optionalhook=True)  # since pytest 8
+    def pytest_collect_directory(self, path: Any, parent: Any) -> Any:
+        """Have one node a folder in all collections: pytest 9.1 ties conftests' fixtures to the first one."""
+        made = yield
+        node = made.get_result()
+        if node is not None:
+            made.force_result(self.folders.setdefault((parent, path), node))
+
+    @pytest.hookimpl(tryfirst=True)  # before pytest forgets
+    def pytest_collection_finish(self, session: Any) -> None:
+        """Remember what pytest 9.1 forgets after a collection: conftests of folders that weren't visited."""
+        self.unvisited_conftests = dict(getattr(session._fixturemanager, "_pending_conftests", {}))
+
+    @pytest.hookimpl(tryfirst=True)  # the others cost more
+    def pytest_ignore_collect(self, collection_path: Any) -> Optional[bool]:
+        """Pass over the neighbours of single files: otherwise pytest asks its plugins about each, every time.
+
+        What is on the way is left to the others, and so is ``__init__.py``, which makes a folder a package.
+        """
+        on_the_way = self.on_the_way
+        if on_the_way is None or collection_path.name == "__init__.py" or str(collection_path) in on_the_way:
+            return None
+        return True
+
+    def pytest_collectreport(self, report: Any) -> None:
+        """Remember which files were collected, what couldn't be, and which files want to be skipped."""
+        if report.nodeid and "::" not in report.nodeid:
+            self.seen_files[clean(report.nodeid)] = None
+        if report.skipped and "::" not in report.nodeid:
+            self.skipped_files[clean(report.nodeid)] = clean(str(report.longrepr[2]))
+        if report.failed:
+            self.collect_errors[clean(report.nodeid)] = (
+                "could not be collected",
+                shortened(report.longreprtext),
+            )
+
+    def pytest_internalerror(self, excrepr: Any) -> None:
+        """Say why the process will end where the agent looks; pytest's own output goes nowhere."""
+        sys.stderr.write(f"{excrepr}\n")
+
+    def pytest_runtest_logreport(self, report: Any) -> None:
+        """Gather the reports of the running test."""
+        self.verdicts.reports.append(report)
+
+    def pytest_runtestloop(self) -> bool:
+        """Do what the agent asks for until it has nothing more."""
+        serve(self.channel, self.measurement, {"collect": self.tell_tests, "run": self.run})
+        return True
+
+    # ---- commands
+
+    def tell_tests(self, _command: dict[str, Any]) -> None:
+        """Collect everything and tell the agent every test id, and what could not be collected.
+
+        A file that skips itself counts as a test, as for pytest itself: what ran until then is measured.
+        Files that are left without a test (all deselected, or only helpers) are told apart: a serial run
+        imports them, too.
+        """
+        self._collect_everything()
+        ids = [*self.known, *self.skipped_files]
+        for start in range(0, len(ids), IDS_PER_EVENT):
+            self.channel.send("tests", ids=ids[start : start + IDS_PER_EVENT])
+        errors = [failure(path, "error", *text) for path, text in self.collect_errors.items()]
+        told = {each.split("::")[0] for each in (*ids, *self.collect_errors)}
+        imports = [file for file in self.seen_files if file not in told and self._is_file(file)]
+        self.channel.send("collected", imports=imports, errors=errors)
+
+    def run(self, command: dict[str, Any]) -> None:
+        """Run one batch: in the order of the agent's list, each batch with fixtures of its own."""
+        before_s = cpu_s()
+        self.measurement.switch("")
+        wanted, imports = command["tests"], command["imports"]
+        if self.import_all:
+            self._collect_everything()
+        self._collect_files_of(wanted, imports)
+        runnable = [test for test in wanted if test in self.known]
+        self.channel.send("running", tests=runnable)
+        for test in wanted:
+            if test in self.skipped_files:
+                self.channel.send("test", **failure(test, "skipped", self.skipped_files[test]))
+            elif test not in self.known:
+                text = self.collect_errors.get(test) or self.collect_errors.get(test.split("::")[0])
+                message, output = text or ("was planned, but pytest doesn't collect it here", "")
+                self.channel.send("test", **failure(test, "error", message, output))
+        for file in imports:
+            if file in self.collect_errors:
+                self.channel.send("test", **failure(file, "error", *self.collect_errors[file]))
+        items = [(test, item) for test in runnable for item in self.known[test]]
+        for index, (test, item) in enumerate(items):
+            following = items[index + 1][1] if index + 1 < len(items) else None
+            self._run_one(test, item, following)
+        files = self.measurement.hand_over()
+        self.channel.send("done", files=files, notes=self._notes(), cpu_s=cpu_s() - before_s)
+
+    def _run_one(self, test: str, item: Any, following: Any) -> None:
+        self.verdicts.reports.clear()
+        ended = ""
+        try:
+            item.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
+        except (Exception, KeyboardInterrupt, SystemExit) as error:  # pytest.exit(), or a broken plugin
+            ended = f"{type(error).__name__}: {error}"
+            item.session._setupstate.teardown_exact(None)
+        if self.collect_garbage:
+            gc.collect()
+        self.session.shouldstop = self.session.shouldfail = False
+        repeats = self.known[test]
+        if item is not repeats[-1] and not ended:
+            return
+        outcome = (
+            failure(test, "error", f"ended the test run: {ended}") if ended else self.verdicts.outcome(test)
+        )
+        self.channel.send("test", **outcome)
+        self._checkpoint()
+
+    def _checkpoint(self) -> None:
+        """Save now and then: at most once in ``checkpoint_s``, and never for more than 2% of the time."""
+        began = time.monotonic()
+        if began - self.last_save >= max(self.checkpoint_s, 50 * self.save_cost_s):
+            self.measurement.save()
+            self.channel.send("saved")
+            self.last_save = time.monotonic()
+            self.save_cost_s = self.last_save - began
+
+    def _notes(self) -> list[str]:
+        notes, self.measurement.notes[:] = list(self.measurement.notes), []
+        return notes
+
+    # ---- collecting: only the files that a batch needs, each of them once
+
+    def _path(self, file: str) -> str:
+        return os.path.join(str(self.session.config.rootpath), file)
+
+    def _is_file(self, file: str) -> bool:
+        return os.path.isfile(self._path(file))
+
+    def _collect_files_of(self, tests: Iterable[str], imports: Iterable[str]) -> None:
+        unknown = (test.split("::")[0] for test in tests if test not in self.known)
+        files = dict.fromkeys([*unknown, *(file for file in imports if file not in self.seen_files)])
+        present = [file for file in files if file not in self.collected_files and self._is_file(file)]
+        if present:
+            paths = [self._path(file) for file in present]
+            self.on_the_way = with_folders(paths)
+            self._collect(paths)
+            self.on_the_way = None
+            self.collected_files.update(present)
+        missing = [test for test in tests if test not in self.known and test not in self.skipped_files]
+        if any(test.split("::")[0] not in self.collect_errors for test in missing):
+            self._collect_everything()  # some plugins make items that aren't found by their file's path
+
+    def _collect_everything(self) -> None:
+        if not self.collected_everything:
+            self.collected_everything = True
+            self._collect(None)
+
+    def _collect(self, paths: Optional[list[str]]) -> None:
+        already = {id(item) for items in self.known.values() for item in items}
+        fresh: dict[str, list[Any]] = {}
+        for item in self.collect(paths):
+            if id(item) not in already:
+                fresh.setdefault(clean(item.nodeid), []).append(item)
+        if self.unvisited_conftests:
+            self.session._fixturemanager._pending_conftests.update(self.unvisited_conftests)
+        for test, items in fresh.items():
+            self.known.setdefault(test, items)
+
+
+def cpu_s() -> float:
+    """Return the CPU seconds that this process has taken, and those of its children that have ended.
+
+    ``os.times`` alone counts in hundredths of a second, more than a small batch may take.
+    """
+    children = os.times()
+    return time.process_time() + children.children_user + children.children_system
+
+
+def with_folders(paths: Iterable[str]) -> set[str]:
+    """Return absolute paths and all folders that they lie in."""
+    found = set(paths)
+    for path in paths:
+        while (path := os.path.dirname(path)) not in found:
+            found.add(path)
+    return found
+
+
+class ContextHooks:
+    """The pytest plugin that names contexts, and switches them, as pytest-cov does."""
+
+    def __init__(self, measurement: Measurement) -> None:
+        self.measurement = measurement
+
+    def _switch(self, item: Any, phase: str) -> None:
+        self.measurement.switch(f"{item.nodeid}|{phase}")
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_setup(self, item: Any) -> None:
+        """Attribute what runs from now on to the test's setup."""
+        self._switch(item, "setup")
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_call(self, item: Any) -> None:
+        """Attribute what runs from now on to the test."""
+        self._switch(item, "run")
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_teardown(self, item: Any) -> None:
+        """Attribute what runs from now on to the test's teardown."""
+        self._switch(item, "teardown")

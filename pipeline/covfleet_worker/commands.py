@@ -1,0 +1,49 @@
+"""The agent's commands, one after the other, and that which needs no pytest."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from typing import Any, Callable
+
+from .channel import Channel, shortened
+from .measurement import Measurement
+from .verdicts import failure
+
+
+def serve(
+    channel: Channel, measurement: Measurement, commands: dict[str, Callable[[dict[str, Any]], None]]
+) -> None:
+    """Carry out the agent's commands, one after the other, until its input ends."""
+    while True:
+        command = channel.receive()
+        if command is None or command["do"] == "quit":
+            return
+        if command["do"] == "command":
+            run_command(channel, measurement, command)
+        else:
+            commands[command["do"]](command)
+
+
+def run_command(channel: Channel, measurement: Measurement, command: dict[str, Any]) -> None:
+    """Run a suite that pytest doesn't drive: ``python ...`` becomes ``python -m coverage run ...``."""
+    test, argv = command["id"], command["argv"]
+    channel.send("running", tests=[test])
+    began = time.monotonic()
+    ran = subprocess.run(
+        [sys.executable, "-m", "coverage", "run", f"--rcfile=:data:{measurement.child_config}", *argv[1:]],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        check=False,
+        env={key: value for key, value in os.environ.items() if key != "COVERAGE_PROCESS_CONFIG"},
+    )
+    output = shortened(ran.stdout.decode("utf-8", "replace"))
+    outcome = failure(test, "failed" if ran.returncode else "passed", "", output if ran.returncode else "")
+    outcome["duration_s"] = time.monotonic() - began
+    if ran.returncode:
+        outcome["message"] = f"exit status {ran.returncode}"
+    channel.send("test", **outcome)
+    channel.send("done", files=measurement.adopt_children(), notes=[])
