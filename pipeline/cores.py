@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence, Set
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from itertools import count
 from pathlib import Path
+from types import MappingProxyType
 
 from coverage import CoverageData
 from coverage.exceptions import CoverageException
@@ -142,12 +143,14 @@ class Trial:
         folder: Path,
         *,
         timeout_s: float,
+        labels: Mapping[str, str] = MappingProxyType({}),
         stopped: Callable[[], bool] = lambda: False,
     ) -> None:
         self._launcher = launcher
         self._options = options
         self._folder = folder
         self._timeout_s = timeout_s
+        self._labels = labels
         self._stopped = stopped
         self._numbers = count(1)
 
@@ -169,7 +172,7 @@ class Trial:
         output_dir = self._folder / f"{core}-{next(self._numbers)}"
         output_dir.mkdir(parents=True)
         name = f"covfleet-{self._folder.parent.name}-{output_dir.name}"
-        spec = WorkerSpec(name, {}, output_dir, _ENVIRONMENT)
+        spec = WorkerSpec(name, self._labels, output_dir, _ENVIRONMENT)
         measured = core != NONE
         options = replace(
             self._options,

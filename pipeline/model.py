@@ -208,8 +208,9 @@ class CoresCompared:
     batches: int
     pairs: int  # of a line and a context
     unstable: int  # pairs on which the runs of one core disagree
-    differing: int
-    differences: tuple[str, ...] = ()  # the first of those that differ, by file, line and context
+    missed: int  # that our own core never saw, and the C tracer always
+    only_ours: int  # the reverse
+    differences: tuple[str, ...] = ()  # the first of these two, by file, line and context
     failures: tuple[str, ...] = ()  # batches that couldn't be compared, and why
 
 

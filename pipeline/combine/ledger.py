@@ -265,7 +265,8 @@ def _cores(results: Sequence[BatchResult]) -> CoresCompared | None:
         batches=sum(each.batches for each in found),
         pairs=sum(each.pairs for each in found),
         unstable=sum(each.unstable for each in found),
-        differing=sum(each.differing for each in found),
+        missed=sum(each.missed for each in found),
+        only_ours=sum(each.only_ours for each in found),
         differences=tuple(text for each in found for text in each.differences)[:MOST_NOTES],
         failures=tuple(text for each in found for text in each.failures)[:MOST_NOTES],
     )
@@ -275,14 +276,19 @@ def _core_notes(cores: CoresCompared | None) -> Iterator[str]:
     if cores is None:
         return
     seen = f"{cores.pairs:,} lines in their contexts, in {cores.batches:,} batches"
-    if cores.differing:
+    if cores.missed:
         yield (
-            f'THE CORES DIFFER on {cores.differing:,} of {seen}: measure with core = "ctrace", '
-            "and report it as a bug of covfleet"
+            f"THE CORES DIFFER: covfleet's own misses {cores.missed:,} of {seen}; "
+            'measure with core = "ctrace", and report it as a bug of covfleet'
         )
-        yield from cores.differences
-    else:
+    if cores.only_ours:
+        yield (
+            f"covfleet's core for contexts sees {cores.only_ours:,} more than the C tracer, of {seen}; "
+            "that one loses lines, too: see whether these can run"
+        )
+    if not cores.missed and not cores.only_ours:
         yield f"the cores for contexts agree on {seen}"
+    yield from cores.differences
     yield from cores.failures
 
 

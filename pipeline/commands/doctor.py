@@ -18,7 +18,7 @@ from pipeline.commands import options
 from pipeline.commands.options import Call
 from pipeline.commands.session import Session
 from pipeline.cores import named
-from pipeline.errors import ConfigurationError, PipelineError
+from pipeline.errors import PipelineError
 from pipeline.overhead import SHORT_S, Measured
 from pipeline.overhead import measure as measure_cores
 
@@ -45,7 +45,8 @@ _SIGNS = {"ok": ("✓", "green"), "warn": ("!", "yellow"), "fail": ("✗", "red"
 @click.option(
     "--measure",
     is_flag=True,
-    help="Run a sample of the suite under no coverage, the C tracer and covfleet's own core; compare them.",
+    help="Run a sample of the suite under no coverage, the C tracer and covfleet's own core; compare them. "
+    "With containers, in the image that `covfleet image` makes.",
 )
 @click.option(
     "--seconds",
@@ -98,12 +99,8 @@ def command(call: Call, *, measure: bool, seconds: float) -> int:
 
 
 def _measured(session: Session, seconds: float) -> Measured:
-    if session.settings.executor == "docker":
-        raise ConfigurationError(
-            "--measure runs the tests in plain processes, and the executor is docker",
-            hint="Add --executor process, and --python with the interpreter that has the application.",
-        )
-    return measure_cores(session.settings, session.launcher(""), seconds)
+    image = session.image("doctor")
+    return measure_cores(session.settings, session.launcher(image.reference if image else ""), seconds)
 
 
 def _described(measured: Measured) -> dict[str, object]:

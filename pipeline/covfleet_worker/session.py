@@ -16,6 +16,40 @@ from .commands import serve
 from .measurement import Measurement
 
 
+def main(folder: str) -> int:
+    """Serve the agent until it hangs up; return the exit status."""
+    channel = Channel()
+    die_with_parent()
+    start = channel.receive()
+    if start is None:
+        return 0
+    measurement = Measurement(folder, start["branch"], start["contexts"], start["core"])
+    measurement.start()
+    if not start["measure"]:
+        measurement.cov.stop()
+    channel.send("ready", environment=environment(), measurement=measurement.described(), root=os.getcwd())
+    if not start["pytest"]:
+        serve(channel, measurement, {})
+        return 0
+    return run_pytest(channel, measurement, start, folder)
+
+
+def run_pytest(channel: Channel, measurement: Measurement, start: dict[str, Any], folder: str) -> int:
+    """Be a test session that does what the agent asks for; return pytest's exit status."""
+    import pytest  # from here on, so that it is measured if the settings say so
+
+    from .batches import Batches, ContextHooks
+
+    arguments = pytest_arguments(start, folder)
+    become_pytest(arguments)
+    plugins: list[Any] = [Batches(channel, measurement, start)]
+    if measurement.contexts:
+        plugins.append(ContextHooks(measurement))  # apart, since hooks cost time in every test
+    status = int(pytest.main(arguments, plugins=plugins))
+    measurement.hand_over()  # what ran at the end of the test session
+    return status
+
+
 def pytest_arguments(start: dict[str, Any], folder: str) -> list[str]:
     """Return pytest's command line: the user's, and what keeps other plugins from doing our work."""
     cache = os.path.join(folder, "pytest-cache")
@@ -66,37 +100,3 @@ def installed_version(package: str) -> str:
         return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:
         return ""
-
-
-def main(folder: str) -> int:
-    """Serve the agent until it hangs up; return the exit status."""
-    channel = Channel()
-    die_with_parent()
-    start = channel.receive()
-    if start is None:
-        return 0
-    measurement = Measurement(folder, start["branch"], start["contexts"], start["core"])
-    measurement.start()
-    if not start["measure"]:
-        measurement.cov.stop()
-    channel.send("ready", environment=environment(), measurement=measurement.described(), root=os.getcwd())
-    if not start["pytest"]:
-        serve(channel, measurement, {})
-        return 0
-    return run_pytest(channel, measurement, start, folder)
-
-
-def run_pytest(channel: Channel, measurement: Measurement, start: dict[str, Any], folder: str) -> int:
-    """Be a test session that does what the agent asks for; return pytest's exit status."""
-    import pytest  # from here on, so that it is measured if the settings say so
-
-    from .batches import Batches, ContextHooks
-
-    arguments = pytest_arguments(start, folder)
-    become_pytest(arguments)
-    plugins: list[Any] = [Batches(channel, measurement, start)]
-    if measurement.contexts:
-        plugins.append(ContextHooks(measurement))  # apart, since hooks cost time in every test
-    status = int(pytest.main(arguments, plugins=plugins))
-    measurement.hand_over()  # what ran at the end of the test session
-    return status

@@ -26,3 +26,13 @@ class ShardRequest:
     stop: threading.Event
     narrate: Narrate
     workdir: Path
+
+    @property
+    def labels(self) -> dict[str, str]:
+        """What its containers carry, so that those of a killed shard are found."""
+        plan = self.plan
+        return {
+            "covfleet.build": plan.build,
+            "covfleet.commit": plan.commit,
+            "covfleet.shard": f"{self.shard}",
+        }

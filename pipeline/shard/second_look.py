@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
+from itertools import islice
 from pathlib import Path
 
 from pipeline.cores import OWN, STOCK, Comparison, Pair, StoppedError, Trial, compare_until_sure
@@ -39,7 +40,12 @@ def look_again(
     A failure is part of what is returned: the batch has its result already.
     """
     trial = Trial(
-        request.launcher, options, folder, timeout_s=request.settings.batch_timeout_s, stopped=stopped
+        request.launcher,
+        options,
+        folder,
+        timeout_s=request.settings.batch_timeout_s,
+        labels=request.labels,
+        stopped=stopped,
     )
 
     def look(core: str, collect_garbage: bool) -> frozenset[Pair]:  # noqa: FBT001 - by position
@@ -51,9 +57,15 @@ def look_again(
         return None
     except PipelineError as error:
         said = f"the cores could not be compared on batch {batch.id}: {error}"
-        return CoresCompared(0, 0, 0, 0, failures=(said,))
+        return CoresCompared(0, 0, 0, 0, 0, failures=(said,))
 
 
 def _described(seen: Comparison) -> CoresCompared:
-    differences = tuple(seen.differences())
-    return CoresCompared(1, seen.pairs, len(seen.unstable), len(differences), differences[:_SHOWN])
+    return CoresCompared(
+        batches=1,
+        pairs=seen.pairs,
+        unstable=len(seen.unstable),
+        missed=len(seen.missed),
+        only_ours=len(seen.only_ours),
+        differences=tuple(islice(seen.differences(), _SHOWN)),
+    )

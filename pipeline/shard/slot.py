@@ -135,17 +135,12 @@ class Slot:
             return self._launch_once()
 
     def _launch_once(self) -> WorkerClient:
-        request, plan = self._request, self._request.plan
+        request = self._request
         self._generation += 1
         output_dir = self._folder / f"out-{self._generation}"
         output_dir.mkdir(parents=True)
         self._harvest.watch(output_dir)
-        labels = {
-            "covfleet.build": plan.build,
-            "covfleet.commit": plan.commit,
-            "covfleet.shard": f"{request.shard}",
-        }
-        spec = WorkerSpec(f"covfleet-{self._name}-{self._generation}", labels, output_dir)
+        spec = WorkerSpec(f"covfleet-{self._name}-{self._generation}", request.labels, output_dir)
         client = WorkerClient(request.launcher, spec, start_options(request))
         try:
             ready = client.start(request.settings.batch_timeout_s)

@@ -18,18 +18,18 @@ FILES = {
     "test_a.py": "import app\ndef test_a(): assert app.double(1) == 2\n",
     "test_b.py": "import app\ndef test_b(): assert app.double(2) == 4\n",
 }
-FORGETFUL = """
+DISTORTED = """
 
-_all_of_it = ContextCollector._keep
-
-
-def _less(self, found):
-    _all_of_it(self, {file: bits & ~(file.endswith("app.py") << 2) for file, bits in found.items()})
+_as_it_is = ContextCollector._keep
 
 
-ContextCollector._keep = _less
+def _distorted(self, found):
+    _as_it_is(self, {{file: ({bits}) if file.endswith("app.py") else bits for file, bits in found.items()}})
+
+
+ContextCollector._keep = _distorted
 """
-"""What makes a core that never sees line 2 of app.py."""
+"""What makes a core that sees more or less of app.py."""
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +55,7 @@ def test_equal_cores_say_so_in_the_ledger_and_leave_the_coverage_alone(python, t
     combined = build.combine()
     cores = combined.ledger.cores
     assert cores is not None
-    assert (cores.batches, cores.differing, cores.failures) == (2, 0, ())
+    assert (cores.batches, cores.missed, cores.only_ours, cores.failures) == (2, 0, 0, ())
     assert cores.pairs > 8
     assert "the cores for contexts agree on" in combined.ledger.notes[0]
     assert lines_of(combined.data_file) == lines_of(without.data_file)
@@ -63,21 +63,40 @@ def test_equal_cores_say_so_in_the_ledger_and_leave_the_coverage_alone(python, t
     assert without.ledger.cores is None
 
 
-def test_a_core_that_loses_a_line_is_named_with_file_line_and_context(python, tmp_path):
+@pytest.mark.parametrize(
+    ("bits", "difference", "said", "advice"),
+    [
+        (
+            "bits & ~(1 << 2)",
+            "missed by monitor: app.py:2",
+            "THE CORES DIFFER: covfleet's own misses 2 of ",
+            'core = "ctrace"',
+        ),
+        (
+            "bits | (bits & 1 << 2) << 2",
+            "only seen by monitor: app.py:4",
+            "covfleet's core for contexts sees 2 more than the C tracer, of ",
+            "see whether these can run",
+        ),
+    ],
+)
+def test_a_line_on_which_the_cores_differ_is_named_with_its_context(
+    python, tmp_path, bits, difference, said, advice
+):
     worker = shutil.copytree(WORKER, tmp_path / WORKER.name)
     with (worker / "collector.py").open("a") as collector:
-        collector.write(FORGETFUL)
+        collector.write(DISTORTED.format(bits=bits))
     build = ran(tmp_path / "p", python, worker, compare_cores=100)
     combined = build.combine()
     assert combined.ledger.verdict == "complete"
     cores = combined.ledger.cores
     assert cores is not None
     assert cores.differences == (
-        "missed by monitor: app.py:2 (test_a.py::test_a|run)",
-        "missed by monitor: app.py:2 (test_b.py::test_b|run)",
+        f"{difference} (test_a.py::test_a|run)",
+        f"{difference} (test_b.py::test_b|run)",
     )
-    assert combined.ledger.notes[0].startswith("THE CORES DIFFER on 2 of ")
-    assert 'core = "ctrace"' in combined.ledger.notes[0]
+    assert combined.ledger.notes[0].startswith(said)
+    assert advice in combined.ledger.notes[0]
 
 
 def test_a_core_that_cannot_measure_is_a_note_and_the_batch_has_its_result(python, tmp_path):
