@@ -1,9 +1,10 @@
 """The union of data files, written with a few statements a file instead of coverage.py's calls a row.
 
-A data file's ids are mapped to the result's in small tables, and its rows are copied by ``INSERT … SELECT``
-in the order of the result's index, which costs half of what it does in any other. Most contexts come from one
-data file only, since a test runs in one shard: their rows can't meet any other. Where the lines of one file
-in one context do come from several data files, their bitmaps are united as Python's integers.
+A data file's rows are copied by ``INSERT … SELECT`` in the order of the result's index, which costs half of
+what it does in any other. Its ids become the result's by a small table, or by adding where that is enough.
+Most contexts come from one data file only, since a test runs in one shard: their rows can't meet any other.
+Where the lines of one file in one context do come from several data files, their bitmaps are united as
+Python's integers.
 
 What is copied is looked at once more on its way, whatever was checked before: types of lines, bounds of both.
 
@@ -14,6 +15,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from types import TracebackType
@@ -26,6 +28,7 @@ from pipeline.soundness import LARGEST_LINE, SCHEMA_VERSION
 _MOST_UNITED = 200_000  # bitmaps in memory: about 60 MB
 _INPUTS = tuple(f"input{number}" for number in range(8))  # SQLite attaches ten databases at most
 _FEW = 8  # times fewer contexts are few: their rows are looked up, not met on a way through all
+_MOST_LEFT_OUT = 8  # shared contexts, if the ids of fresh ones are only added to; often one, the empty
 _MAPPED_BYTES = 16 * 1024 * 1024  # of each input: its pages are read where they lie, at random
 _LONGEST_VALUE = LARGEST_LINE // 8 + 4096  # bytes of one row; a bitmap up to the last line, with its ids
 _SETUP = """
@@ -42,6 +45,15 @@ _COPY_LINES = """
     from (select id, new from files order by new) as files
     cross join {input}.line_bits as row on row.file_id = files.id
     cross join {input}_contexts as contexts on contexts.id = row.context_id"""
+_COPY_LINES_BY_ADDING = """
+    insert into main.line_bits (file_id, context_id, numbits)
+    select
+        files.new,
+        iif(typeof(row.context_id) = 'integer' and row.context_id between 1 and {last},
+            row.context_id + {shift}, refused('{input}')),
+        iif(typeof(row.numbits) = 'blob', row.numbits, refused('{input}'))
+    from (select id, new from files order by new) as files
+    cross join {input}.line_bits as row on row.file_id = files.id {only_fresh}"""
 _COPY_ARCS = """
     insert or ignore into main.arc (file_id, context_id, fromno, tono)
     select ?, contexts.new, row.fromno, iif(
@@ -82,6 +94,21 @@ class _Places(dict[str, int]):
         return new
 
 
+@dataclass(frozen=True, slots=True)
+class _Contexts:
+    """The result's ids for an input's contexts: ``fresh`` ones, which no row had before, and ``shared``."""
+
+    fresh: Mapping[int, int]
+    shared: Mapping[int, int]
+    shift: int  # what is to be added to a fresh one's id, if the input has numbered them ``from_one``
+    from_one: bool  # without gaps, as coverage.py does
+
+    @property
+    def is_addition(self) -> bool:
+        """Whether adding is enough to get the result's ids of the fresh ones, and the others are few."""
+        return self.from_one and len(self.shared) <= _MOST_LEFT_OUT
+
+
 class Union:
     """A data file that grows by others. Use as a context manager: only a normal end makes it whole.
 
@@ -111,6 +138,7 @@ class Union:
         self._branch: bool | None = kinds.pop() if kinds else None
         self._files: dict[str, int] = dict(self._stored("select path, id from file"))
         self._contexts: dict[str, int] = dict(self._stored("select context, id from context"))
+        self._last_context = max(self._contexts.values(), default=0)
         self._tracers: dict[int, str] = dict(self._stored("select file_id, tracer from tracer"))
         self._united: dict[tuple[int, int], int] = {}
         self._refused = ""  # the input that held what nothing sound holds
@@ -161,7 +189,7 @@ class Union:
             if self._refused or isinstance(error, sqlite3.DataError):  # the latter: a value is too long
                 where = inputs.get(self._refused) or ", ".join(map(str, paths))
                 raise IncompleteDataError(
-                    f"lines beyond {LARGEST_LINE}, or of a wrong type: {where}"
+                    f"lines beyond {LARGEST_LINE}, of a wrong type or of no context: {where}"
                 ) from error
             raise
         self._connection.execute("commit")
@@ -173,11 +201,11 @@ class Union:
         self._check_version(name)
         branch = self._kind(name)
         files = self._files_of(name, places)
-        fresh, shared = self._contexts_of(name)
+        contexts = self._contexts_of(name)
         if branch:
-            self._map_contexts(name, {**fresh, **shared})
+            self._map_contexts(name, {**contexts.fresh, **contexts.shared})
             return files
-        self._add_lines(name, files, fresh, shared)
+        self._add_lines(name, files, contexts)
         return {}
 
     def _copy_arcs(self, inputs: Mapping[str, Mapping[int, int]]) -> None:
@@ -192,20 +220,30 @@ class Union:
         for new, at, old in sources:
             self._connection.execute(copies[at], (new, old))
 
-    def _add_lines(
-        self, name: str, files: Mapping[int, int], fresh: Mapping[int, int], shared: Mapping[int, int]
-    ) -> None:
+    def _add_lines(self, name: str, files: Mapping[int, int], contexts: _Contexts) -> None:
         """Copy the lines in new contexts, which no other row can meet; unite the others."""
+        fresh, shared = contexts.fresh, contexts.shared
         if fresh and len(set(files.values())) < len(files):  # rows of one input may meet
             fresh, shared = {}, {**fresh, **shared}
         if fresh:
             self._map_files(files)
-            self._map_contexts(name, fresh)
-            self._connection.execute(_COPY_LINES.format(input=name))
+            self._copy_lines(name, contexts)
         if shared:
             self._map_contexts(name, shared)
             query = _SHARED_FEW_LINES if len(shared) * _FEW < len(fresh) else _SHARED_LINES
             self._unite(self._connection.execute(query.format(input=name)), files)
+
+    def _copy_lines(self, name: str, contexts: _Contexts) -> None:
+        """Copy the lines in fresh contexts. To add to their ids costs a tenth less than to look them up."""
+        if contexts.is_addition:
+            only_fresh = " ".join(f"and row.context_id is not {number}" for number in contexts.shared)
+            last, shift = len(contexts.fresh) + len(contexts.shared), contexts.shift
+            self._connection.execute(
+                _COPY_LINES_BY_ADDING.format(input=name, last=last, shift=shift, only_fresh=only_fresh)
+            )
+        else:
+            self._map_contexts(name, contexts.fresh)
+            self._connection.execute(_COPY_LINES.format(input=name))
 
     def _unite(self, rows: Iterable[tuple[int, int, bytes]], files: Mapping[int, int]) -> None:
         united, number = self._united, int.from_bytes  # looked up once: there are millions of rows
@@ -286,19 +324,21 @@ class Union:
         self._connection.executemany("insert into main.tracer values (?, ?)", fresh.items())
         self._tracers |= fresh
 
-    def _contexts_of(self, name: str) -> tuple[dict[int, int], dict[int, int]]:
-        """Return the result's ids for an input's contexts: of new ones, which are written, and of others."""
+    def _contexts_of(self, name: str) -> _Contexts:
+        """Return the result's ids for an input's contexts; write those that are new."""
+        rows = self._rows("select id, context from {input}.context order by id", name)
+        shift = self._last_context
         fresh: dict[int, int] = {}
         shared: dict[int, int] = {}
-        new: list[tuple[int, str]] = []
-        for number, context in self._rows("select id, context from {input}.context", name):
+        for place, (number, context) in enumerate(rows, 1):
             if context in self._contexts:
                 shared[number] = self._contexts[context]
             else:
-                fresh[number] = self._contexts[context] = len(self._contexts) + 1
-                new.append((fresh[number], context))
-        self._connection.executemany("insert into main.context values (?, ?)", new)
-        return fresh, shared
+                fresh[number] = self._contexts[context] = self._last_context = shift + place
+        new = ((context, fresh[number]) for number, context in rows if number in fresh)
+        self._connection.executemany("insert into main.context (context, id) values (?, ?)", new)
+        from_one = bool(rows) and (rows[0][0], rows[-1][0]) == (1, len(rows))
+        return _Contexts(fresh, shared, shift, from_one)
 
     def _map_files(self, ids: Mapping[int, int]) -> None:
         self._connection.execute("delete from temp.files")

@@ -21,6 +21,7 @@ from pipeline.combine import union
 from pipeline.combine.merge import merge
 from pipeline.combine.stock import merge_by_api
 from pipeline.combine.union import UnfitError, Union
+from pipeline.errors import IncompleteDataError
 
 NAMES = ("a.py", "pkg/b.py", "pkg/c.html")
 ROOTS = ("", "/agent1/", "/agent2/")
@@ -133,9 +134,42 @@ def test_the_result_is_that_of_the_public_api(
             files + data.draw(st.lists(st.sampled_from(files), max_size=2) if files else st.just([]))
         )
     )
-    found = unite(shuffled, folder / "found")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(union, "_MOST_LEFT_OUT", data.draw(st.sampled_from((0, 8))))
+        found = unite(shuffled, folder / "found")
     assert raw_digest(found) == raw_digest(folder / "expected")
     assert rows_of(found, "pragma integrity_check") == [("ok",)]
+
+
+@pytest.mark.parametrize("branch", [False, True])
+@pytest.mark.parametrize("ids", ["id + 10", "id * 3 + 10", "9223372036854775800 + id"])
+def test_contexts_may_have_any_numbers(tmp_path: Path, branch: bool, ids: str) -> None:
+    numbers = [(1, 2), (2, 3)] if branch else [1, 2]
+    table = "arc" if branch else "line_bits"
+    contexts = {context: {"a.py": numbers, "pkg/b.py": numbers} for context in ("", "t|run", "u|run")}
+    plain = [
+        write_data(tmp_path / "1", {"": {"a.py": numbers}, "s|run": {"a.py": numbers}}, branch=branch),
+        write_data(tmp_path / "2", contexts, branch=branch),
+    ]
+    expected = raw_digest(unite(plain, tmp_path / "expected"))
+    tampered(
+        plain[1],
+        f"update {table} set context_id = {ids.replace('id', 'context_id')};"
+        f"create temp table moved as select {ids} as id, context from context;"
+        "delete from context; insert into context select * from moved",
+    )
+    assert raw_digest(unite(plain, tmp_path / "found")) == expected
+    assert rows_of(tmp_path / "found", "pragma integrity_check") == [("ok",)]
+
+
+@pytest.mark.parametrize("stray", ["4", "0", "-1", "1.5", "'x'", "null"])
+def test_lines_of_no_context_are_refused(tmp_path: Path, stray: str) -> None:
+    files = [
+        write_data(tmp_path / str(at), {"": {"a.py": [1, 2]}, f"t{at}": {"a.py": [1, 2]}}) for at in range(3)
+    ]
+    tampered(files[1], f"insert into line_bits values (1, {stray}, x'02')")
+    with pytest.raises(IncompleteDataError, match="of no context"):
+        unite(files, tmp_path / "out")
 
 
 @pytest.mark.parametrize("branch", [False, True])
