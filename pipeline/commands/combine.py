@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import click
+from click.core import ParameterSource
 from rich.console import Console
 
 from pipeline.combine.build import Combined, combine_build
@@ -13,7 +14,7 @@ from pipeline.combine.gather import Transfers
 from pipeline.commands import options
 from pipeline.commands.options import Call
 from pipeline.commands.session import Session, stopping
-from pipeline.errors import InterruptedRunError
+from pipeline.errors import ConfigurationError, InterruptedRunError
 from pipeline.follow import Ending, Watch, combining_ahead, follow
 from pipeline.model import Ledger, to_json
 from pipeline.progress import make_display
@@ -67,6 +68,9 @@ def command(call: Call, wait_s: float, patience_s: float, *, follows: bool) -> N
     With --follow it works beside the shards. Interrupted or killed, and started again, it goes on where it
     was.
     """
+    told = click.get_current_context().get_parameter_source("patience_s")
+    if told is ParameterSource.COMMANDLINE and not follows:
+        raise ConfigurationError("--patience is for --follow", hint="Add --follow, or leave out --patience.")
     session = Session(call)
     if wait_s:
         session.planned(wait_s)

@@ -49,6 +49,7 @@ def project(tmp_path: Path) -> Path:
         (("shard", "1"), "has no build"),
         (("shard", "1", "--build", "absent"), "has no build absent"),
         (("combine", "--commit", "../x"), "can't be used as a commit"),
+        (("combine", "--patience", "5"), "Add --follow, or leave out --patience"),
         (("plan", "--build", "a/b"), "can't be used as a build id"),
     ],
 )
