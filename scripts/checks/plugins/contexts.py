@@ -1,7 +1,8 @@
 """A pytest plugin: measures statements with contexts as covfleet's worker does, with a core of one's choice.
 
 CONTEXTS_CORE names the core ("none" measures nothing), CONTEXTS_WORKER the worker, CONTEXTS_FOLDER
-where data files go: each finished one is in its folder ``done``.
+where data files go: each finished one is in its folder ``done``. Unless the folder's file ``only`` is empty,
+only the tests run whose ids are in it.
 """
 
 from __future__ import annotations
@@ -43,6 +44,13 @@ if _core != "none":
     def pytest_runtest_teardown(item: pytest.Item) -> None:
         """Attribute what runs from now on to the test's teardown."""
         _measured.switch(f"{item.nodeid}|teardown")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Leave out the tests that aren't asked for."""
+    if only := set(Path(os.environ["CONTEXTS_FOLDER"], "only").read_text("utf-8").splitlines()):
+        items[:] = [item for item in items if item.nodeid in only]
 
 
 @pytest.hookimpl(trylast=True)
