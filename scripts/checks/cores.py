@@ -55,7 +55,7 @@ def measured(
 ) -> subprocess.CompletedProcess[str]:
     """Run a suite's tests with a core ("none": without); its data files are in ``folder/done`` then.
 
-    ``only`` names tests by their ids; without it all run.
+    ``only`` names tests by their ids, which run with those right before them; without it all run.
 
     Raises:
         subprocess.CalledProcessError: it didn't end with its tests passed or failed.

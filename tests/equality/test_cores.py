@@ -57,21 +57,19 @@ def test_what_stays_is_unexplained_and_chance_is_counted_apart():
     }
 
 
-def test_tests_run_alone_under_the_names_that_they_have_among_others(tmp_path: Path):
+def test_tests_run_alone_with_the_one_before_them_and_keep_their_names(tmp_path: Path):
     version = next((each for each in ("3.13", "3.12", "3.14") if interpreter(each)), None)
     if version is None:
         missing("Python 3.12 or newer", "install one beside the running interpreter, or on the PATH")
-    files = {
-        "app.py": "def work(x):\n    return x\n",
-        "test_app.py": "import app\ndef test_a(): app.work(1)\ndef test_b(): app.work(2)\n",
-    }
+    tests = "".join(f"def test_{name}(): app.work(1)\n" for name in "abcd")
+    files = {"app.py": "def work(x):\n    return x\n", "test_app.py": f"import app\n{tests}"}
     python = environment(tmp_path / "environment", version, "coverage", "pytest")
     project = Project("app", write_project(tmp_path / "app", files), python)
     looks = []
     for core in (STOCK, OWN):
-        ran = measured(project, core, tmp_path / core, only={"test_app.py::test_b"})
-        assert ran.stdout.strip().splitlines()[-1].startswith("1 passed")
+        ran = measured(project, core, tmp_path / core, only={"test_app.py::test_c"})
+        assert ran.stdout.strip().splitlines()[-1].startswith("2 passed")
         looks.append([pairs_in(tmp_path / core / "done")])
     assert compare(*looks).is_equal
-    assert ("app.py", 2, "test_app.py::test_b|run") in looks[0][0]
-    assert not any("test_a|" in context for _, _, context in looks[0][0])
+    contexts = {context for file, line, context in looks[0][0] if (file, line) == ("app.py", 2)}
+    assert contexts == {"test_app.py::test_b|run", "test_app.py::test_c|run"}

@@ -2,7 +2,8 @@
 
 CONTEXTS_CORE names the core ("none" measures nothing), CONTEXTS_WORKER the worker, CONTEXTS_FOLDER
 where data files go: each finished one is in its folder ``done``. Unless the folder's file ``only`` is empty,
-only the tests run whose ids are in it.
+only the tests run whose ids are in it, each after the one that precedes it: what that one has left, such as a
+thread that hasn't ended, belongs to them in part.
 """
 
 from __future__ import annotations
@@ -50,7 +51,9 @@ if _core != "none":
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Leave out the tests that aren't asked for."""
     if only := set(Path(os.environ["CONTEXTS_FOLDER"], "only").read_text("utf-8").splitlines()):
-        items[:] = [item for item in items if item.nodeid in only]
+        following = [*items[1:], *items[-1:]]
+        pairs = zip(items, following, strict=True)
+        items[:] = [item for item, after in pairs if item.nodeid in only or after.nodeid in only]
 
 
 @pytest.hookimpl(trylast=True)
