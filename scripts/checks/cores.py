@@ -3,8 +3,9 @@
 Each suite runs serially in one process, in one order, twice with each core, and once more where they seem to
 differ. A line in a context on which the runs of one core disagree is the suite's own: it depends on the time,
 on memory addresses, on when garbage is collected. In a suite that races with sockets and processes some such
-lines fall on one side by chance; so the tests concerned run alone, again and again, until each line has been
-seen to come and go. Any other on which the cores disagree makes it fail.
+lines fall on one side by chance; so the tests concerned run alone, again and again, every second time with
+threads that switch much more often, until each line has been seen to come and go. Any other on which the cores
+disagree makes it fail.
 """
 
 from __future__ import annotations
@@ -84,8 +85,8 @@ def measured(
 def compare_cores(project: Project, folder: Path) -> CoreRow:
     """Run a suite with both cores, in turns, and compare what they saw."""
 
-    def look(core: str, only: Set[str] = frozenset()) -> set[Pair]:
-        ran = measured(project, core, folder / core, "-p", "eager_gc", only=only)
+    def look(core: str, *plugins: str, only: Set[str] = frozenset()) -> set[Pair]:
+        ran = measured(project, core, folder / core, "-p", "eager_gc", *plugins, only=only)
         print(f"    {core}: {ran.stdout.strip().splitlines()[-1]}", file=sys.stderr, flush=True)
         return pairs_in(folder / core / "done")
 
@@ -93,20 +94,26 @@ def compare_cores(project: Project, folder: Path) -> CoreRow:
     if seen.is_equal:
         return CoreRow(project.name, seen, frozenset())
     concerned = {context.rpartition("|")[0] for _, _, context in seen.missed | seen.only_ours}
-    return CoreRow(project.name, seen, racy(seen, lambda core: look(core, concerned)))
+
+    def look_again(core: str, number: int) -> set[Pair]:
+        return look(core, *(("-p", "eager_switch") if number % 2 else ()), only=concerned)
+
+    return CoreRow(project.name, seen, racy(seen, look_again))
 
 
-def racy(seen: Comparison, look: Callable[[str], Set[Pair]]) -> frozenset[Pair]:
+def racy(seen: Comparison, look: Callable[[str, int], Set[Pair]]) -> frozenset[Pair]:
     """Look again, with both cores in turns, until everything that differed has been seen to come and go.
+
+    ``look`` is given a core and how often both have looked before.
 
     Returns:
         What has: the core that didn't see it does, or the one that did sees it in some of these runs only.
     """
     looks: dict[str, list[Set[Pair]]] = {STOCK: [], OWN: []}
     found: set[Pair] = set()
-    for _ in range(MOST_TRIES):
+    for number in range(MOST_TRIES):
         for core, runs in looks.items():
-            runs.append(look(core))
+            runs.append(look(core, number))
         found = {pair for pair in seen.missed if _comes_and_goes(pair, looks[STOCK], looks[OWN])}
         found |= {pair for pair in seen.only_ours if _comes_and_goes(pair, looks[OWN], looks[STOCK])}
         if len(found) == len(seen.missed) + len(seen.only_ours):

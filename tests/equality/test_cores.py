@@ -24,7 +24,8 @@ def again(stock: Iterable[set[Pair]], own: Iterable[set[Pair]]) -> tuple[frozens
     runs = {STOCK: iter(stock), OWN: iter(own)}
     looks: list[str] = []
 
-    def look(core: str) -> set[Pair]:
+    def look(core: str, number: int) -> set[Pair]:
+        assert number == len(looks) // 2
         looks.append(core)
         return next(runs[core])
 
