@@ -4,8 +4,8 @@ Each suite runs serially in one process, in one order, twice with each core, and
 differ. A line in a context on which the runs of one core disagree is the suite's own: it depends on the time,
 on memory addresses, on when garbage is collected. In a suite that races with sockets and processes some such
 lines fall on one side by chance; so the tests concerned run alone, again and again, every second time with
-threads that switch much more often, until each line has been seen to come and go. Any other on which the cores
-disagree makes it fail.
+threads that take turns much more often, until each line has been seen to come and go. Any other on which the
+cores disagree makes it fail.
 """
 
 from __future__ import annotations
