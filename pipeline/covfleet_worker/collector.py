@@ -84,6 +84,13 @@ class ContextCollector(Collector):
         self._gather()
         self._lines = {}
 
+    def stop(self) -> None:
+        """Stop, and not only pause: what runs from now on costs nothing."""
+        super().stop()
+        for tracer in self.tracers:
+            assert isinstance(tracer, Monitor)
+            tracer.end()
+
     def switch_context(self, new_context: str | None) -> str | None:
         """Attribute what runs from now on to another context; return the one before."""
         self._gather()

@@ -12,7 +12,8 @@ import coverage
 
 from .channel import clean
 
-OURS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "*")
+HERE = os.path.dirname(os.path.abspath(__file__))
+OURS = os.path.join(re.sub(r"[][*?]", "?", HERE), "*")  # as a pattern of coverage.py
 FINISHED_CHILD = re.compile(r"^\.coverage\..*\.H\w{10}h$")  # the hash comes into the name at the very end
 CORES = {"CTracer": "ctrace", "PyTracer": "pytrace", "SysMonitor": "sysmon", "Monitor": "monitor"}
 

@@ -20,12 +20,16 @@ from __future__ import annotations
 
 import itertools
 import opcode
+import operator
 import sys
 import weakref
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from types import CodeType, FunctionType
 from typing import Any, cast
+
+TOOL = "covfleet"
+"""Our name as a tool of ``sys.monitoring``."""
 
 MOST_WAYS = 64
 """In how many ways one code may run whose bits are kept."""
@@ -45,6 +49,10 @@ _getframe = sys._getframe  # tests replace what is in ``sys``
 
 class UnusableError(Exception):
     """Why this core can't measure here."""
+
+
+class LostToolError(RuntimeError):
+    """Somebody has taken away what this core measures with."""
 
 
 def uninterrupted(function: FunctionType) -> FunctionType:
@@ -80,7 +88,7 @@ class Tools:
         if len(found) < 2:
             raise UnusableError("other tools have taken the tool ids of sys.monitoring")
         for tool in found:
-            _monitoring.use_tool_id(tool, "covfleet")
+            _monitoring.use_tool_id(tool, TOOL)
         self.lines, self.resumes = found
         self.resume_events = _events.PY_START | _events.PY_RESUME if self._hide_resumed_lines() else 0
 
@@ -193,6 +201,11 @@ class Monitor:
         All in one call: if another thread ran between off and on, it would miss lines.
         """
         tool = self._tools.lines
+        if _monitoring.get_tool(tool) != TOOL:
+            raise LostToolError(
+                "a test has freed the tool id of covfleet's core on sys.monitoring, and lines are lost: "
+                'set core = "ctrace" in [tool.covfleet]'
+            )
         calls = [(tool, code, wanted) for code, events in ran for wanted in (0, events)]
         deque(itertools.starmap(_monitoring.set_local_events, calls), maxlen=0)
 
@@ -209,14 +222,23 @@ class Monitor:
         _monitoring.set_events(self._tools.lines, _events.PY_START)
 
     def stop(self) -> None:
-        """Measure nothing until ``start``; what is armed stays so."""
-        _monitoring.set_events(self._tools.lines, 0)
-        for event in self._callbacks:
+        """Measure nothing until ``start``, as while another measurement is nested in this one.
+
+        What is armed stays so, and code that begins meanwhile is armed, too: it may go on afterwards.
+        """
+        for event in self._callbacks.keys() - {_events.PY_START}:
             _monitoring.register_callback(self._tools.lines, event, None)
+
+    def end(self) -> None:
+        """Measure nothing any more; only ``start`` begins again."""
+        self.stop()
+        if _monitoring.get_tool(self._tools.lines) == TOOL:
+            _monitoring.set_events(self._tools.lines, 0)
+            _monitoring.register_callback(self._tools.lines, _events.PY_START, None)
 
     def post_fork(self) -> None:
         """Make room for the measurement of a child process."""
-        self.stop()
+        self.end()
 
     def activity(self) -> bool:
         """Say that there may be something to save."""
@@ -339,14 +361,20 @@ def _noting(ended: list[Any]) -> tuple[Callable[..., Any], ...]:
 
 
 def _arming(tool: int, codes: list[CodeType], events: int) -> Iterator[Any]:
-    """Return an endless iterator whose every step takes the last of ``codes`` and arms it."""
-    taken = iter(codes.pop, None)
-    return map(_monitoring.set_local_events, itertools.repeat(tool), taken, itertools.repeat(events))
+    """Return an endless iterator whose every step takes the last of ``codes`` and arms it.
+
+    Code that began before keeps its other events: tests may have all events start again.
+    """
+    taken, same = itertools.tee(iter(codes.pop, None))
+    before = map(_monitoring.get_local_events, itertools.repeat(tool), taken)
+    wanted = map(operator.or_, before, itertools.repeat(events))
+    return map(_monitoring.set_local_events, itertools.repeat(tool), same, wanted)
 
 
 def _loops_on_one_line(code: CodeType) -> Iterator[bool]:
     """Say of each jump backward, in order, whether it ends on the line where it begins."""
     instructions, argument = code.co_code, 0
+    lines = [line for start, end, line in code.co_lines() for _ in range(start, end, 2)]
     for at in range(0, len(instructions), 2):
         operation, argument = instructions[at], argument << 8 | instructions[at + 1]
         if operation == _EXTENDED_ARG:
@@ -355,7 +383,7 @@ def _loops_on_one_line(code: CodeType) -> Iterator[bool]:
             following = at + 2
             while instructions[following : following + 1] == _CACHE:
                 following += 2
-            yield _line_at(code, at) == _line_at(code, following - 2 * argument)
+            yield lines[at // 2] == lines[following // 2 - argument]
         argument = 0
 
 

@@ -65,8 +65,10 @@ def assert_equal_on_all_cases(folder: Path, python: Path) -> None:
     assert measured(project, "monitor", folder / "once").returncode == 0
     row = compare_cores(project, folder / "runs").seen
     assert not row.missed
-    # The C tracer loses a test's lines after a greenlet of an earlier test has ended; it passes, so they ran.
-    assert {context.split("::")[1] for _, _, context in row.only_ours} <= {"test_greenlet_goes_on|run"}
+    # The C tracer loses a test's lines after a greenlet of an earlier test has ended, and those of a function
+    # after a nested measurement has ended in it; both tests pass, so they ran.
+    lost = {"test_greenlet_goes_on|run", "test_a_measurement_within_this_one|run"}
+    assert {context.split("::")[1] for _, _, context in row.only_ours} <= lost
     assert row.contexts > 50
     assert row.pairs > 400
     assert not row.unstable

@@ -48,6 +48,16 @@ def echo():  # fmt: skip
     while True: x = yield x  # fmt: skip  # noqa: E701
 
 
+def unseen(stop):
+    for number in range(stop):
+        yield number
+
+
+def items_of(items):
+    yield "begun"
+    for item in items: yield item  # fmt: skip  # noqa: E701
+
+
 class Kept:
     """Has a finalizer."""
 

@@ -12,6 +12,7 @@ import threading
 import types
 
 import app
+import coverage
 import pytest
 
 RUNNING = {}
@@ -258,6 +259,39 @@ def test_multiprocessing():
     process.start()
     process.join(10)
     assert process.exitcode == 0
+
+
+def test_a_measurement_within_this_one():
+    nested = coverage.Coverage(data_file=None, config_file=False)
+    nested.start()
+    RUNNING["unseen"] = app.unseen(10)
+    assert next(RUNNING["unseen"]) == 0
+    nested.stop()
+    assert next(RUNNING["unseen"]) == 1
+
+
+def test_after_the_measurement_within_this_one():
+    assert next(RUNNING["unseen"]) == 2
+
+
+def test_a_loop_on_a_line_begins():
+    RUNNING["items"] = app.items_of(range(10))
+    assert [next(RUNNING["items"]) for _ in range(3)] == ["begun", 0, 1]
+
+
+def test_a_loop_on_a_line_goes_on():
+    assert next(RUNNING["items"]) == 2
+
+
+def test_all_events_start_again():
+    if hasattr(sys, "monitoring"):
+        sys.monitoring.restart_events()
+    assert next(app.items_of(range(10))) == "begun"
+    assert next(RUNNING["items"]) == 3
+
+
+def test_after_all_events_have_started_again():
+    assert next(RUNNING["items"]) == 4
 
 
 @pytest.mark.filterwarnings("ignore")
