@@ -14,12 +14,13 @@ from dataclasses import dataclass, replace
 from itertools import count
 from pathlib import Path
 from types import MappingProxyType
+from typing import TypeVar
 
 from coverage import CoverageData
 from coverage.exceptions import CoverageException
 
 from pipeline.errors import WorkerError
-from pipeline.model import Batch
+from pipeline.model import FAILING, Batch
 from pipeline.ports import WorkerLauncher, WorkerSpec
 from pipeline.worker_client import StartOptions, WorkerClient
 
@@ -34,6 +35,7 @@ _QUIT_S = 30.0
 _ENVIRONMENT = {"PYTHONHASHSEED": "0"}
 """In which sets have one order, whichever core looks."""
 
+T = TypeVar("T")
 Pair = tuple[str, int, str]
 """File, line, context."""
 
@@ -43,22 +45,44 @@ class StoppedError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
+class Sight:
+    """What one run gave: what it saw, and which tests failed.
+
+    ``cpu_s`` is that of the tests, without the worker's start; ``batches`` were run.
+    """
+
+    pairs: Set[Pair]
+    failed: Set[str] = frozenset()
+    cpu_s: float = 0.0
+    batches: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Comparison:
-    """What the cores saw; ``missed`` is what covfleet's core never saw, and the stock one always."""
+    """What the cores saw, in all their runs.
+
+    Attributes:
+        unstable: what the runs of one core disagree on.
+        missed: what covfleet's core never saw, and the stock one always.
+        only_ours: the reverse.
+        failing: tests that always failed under covfleet's core, and never under the stock one.
+    """
 
     contexts: int
     pairs: int
     unstable: frozenset[Pair]
     missed: frozenset[Pair]
     only_ours: frozenset[Pair]
+    failing: frozenset[str] = frozenset()
 
     @property
     def is_equal(self) -> bool:
         """Whether the cores agree on all that a core agrees on with itself."""
-        return not self.missed and not self.only_ours
+        return not self.missed and not self.only_ours and not self.failing
 
     def differences(self) -> Iterator[str]:
         """Yield each pair on which the cores differ, as a reader would look it up."""
+        yield from (f"fails under {OWN} only: {test}" for test in sorted(self.failing))
         for title, pairs in ((f"missed by {OWN}", self.missed), (f"only seen by {OWN}", self.only_ours)):
             yield from (f"{title}: {named(pair)}" for pair in sorted(pairs))
 
@@ -69,27 +93,34 @@ def named(pair: Pair) -> str:
     return f"{file}:{line} ({context or 'outside of tests'})"
 
 
-def compare(stock: Sequence[Set[Pair]], own: Sequence[Set[Pair]]) -> Comparison:
+def compare(stock: Sequence[Sight], own: Sequence[Sight]) -> Comparison:
     """Compare what some runs of each core saw of the same tests."""
-    ever, always = set[Pair]().union(*stock), set(stock[0]).intersection(*stock)
-    own_ever, own_always = set[Pair]().union(*own), set(own[0]).intersection(*own)
+    ever, always = _ever_and_always([sight.pairs for sight in stock])
+    own_ever, own_always = _ever_and_always([sight.pairs for sight in own])
+    ever_failed, _ = _ever_and_always([sight.failed for sight in stock])
+    _, own_always_failed = _ever_and_always([sight.failed for sight in own])
     return Comparison(
         contexts=len({context for _, _, context in ever}),
         pairs=len(ever),
         unstable=frozenset((ever - always) | (own_ever - own_always)),
         missed=frozenset(always - own_ever),
         only_ours=frozenset(own_always - ever),
+        failing=frozenset(own_always_failed - ever_failed),
     )
 
 
-def compare_until_sure(look: Callable[[str, bool], Set[Pair]], rounds: int = 1) -> Comparison:
+def _ever_and_always(runs: Sequence[Set[T]]) -> tuple[set[T], set[T]]:
+    return set[T]().union(*runs), set(runs[0]).intersection(*runs)
+
+
+def compare_until_sure(look: Callable[[str, bool], Sight], rounds: int = 1) -> Comparison:
     """Let both cores look, in turns, ``rounds`` times, and then again while they seem to differ.
 
     ``look`` is given a core, and whether to collect garbage after each test. It does so when it looks again:
     the two cores leave different garbage, so it is collected, and finalizers run, during different tests.
     """
-    stock: list[Set[Pair]] = []
-    own: list[Set[Pair]] = []
+    stock: list[Sight] = []
+    own: list[Sight] = []
     while True:
         again = len(stock) >= rounds
         stock.append(look(STOCK, again))
@@ -122,15 +153,6 @@ def pairs_in(folder: Path) -> set[Pair]:
         finally:
             data.close()
     return found
-
-
-@dataclass(frozen=True, slots=True)
-class Sight:
-    """What one run gave. ``cpu_s`` is that of the tests, without the worker's start; ``batches`` were run."""
-
-    pairs: frozenset[Pair]
-    cpu_s: float
-    batches: int
 
 
 class Trial:
@@ -182,7 +204,7 @@ class Trial:
             measure=measured,
             collect_garbage=collect_garbage,
         )
-        cpu_s, done = 0.0, 0
+        cpu_s, done, failed = 0.0, 0, set[str]()
         try:
             with WorkerClient(self._launcher, spec, options) as worker:
                 worker.start(self._timeout_s)
@@ -190,20 +212,22 @@ class Trial:
                 for batch in batches:
                     if done and within_s is not None and time.monotonic() - began > within_s:
                         break
-                    cpu_s += self._run_one(worker, batch)
+                    cpu_s += self._run_one(worker, batch, failed)
                     done += 1
                 worker.quit(_QUIT_S)
-            return Sight(frozenset(pairs_in(output_dir / "done")) if measured else frozenset(), cpu_s, done)
+            return Sight(pairs_in(output_dir / "done") if measured else set(), failed, cpu_s, done)
         finally:
             shutil.rmtree(output_dir, ignore_errors=True)
 
-    def _run_one(self, worker: WorkerClient, batch: Batch) -> float:
-        """Run a batch; return the CPU seconds that it took."""
+    def _run_one(self, worker: WorkerClient, batch: Batch, failed: set[str]) -> float:
+        """Run a batch; add the tests that failed, and return the CPU seconds that all took."""
         worker.run(batch.tests, batch.imports)
         deadline = time.monotonic() + self._timeout_s
         for event in worker.events(_POLL_S):
             if self._stopped():
                 raise StoppedError
+            if event is not None and event.outcome is not None and event.outcome.outcome in FAILING:
+                failed.add(event.outcome.id)
             if event is not None and event.event == "done":
                 return event.cpu_s
             if time.monotonic() > deadline:

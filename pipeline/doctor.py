@@ -83,11 +83,13 @@ def cores_check(measured: Measured) -> Check:
     """Judge what the cores for contexts saw of a sample: nothing may be missed."""
     seen = measured.seen
     what = f"{seen.pairs:,} lines in their contexts"
-    if not seen.missed and not seen.only_ours:
+    if seen.is_equal:
         return Check("cores for contexts", "ok", f"the C tracer and covfleet's core agree on {what}")
     detail = f"of {what}, covfleet's core misses {len(seen.missed):,}"
     detail += f", and sees {len(seen.only_ours):,} that the C tracer doesn't"
-    if not seen.missed:
+    if seen.failing:
+        detail += f"; {_count(len(seen.failing), 'test')} failed under it only"
+    if not seen.missed and not seen.failing:
         return Check(
             "cores for contexts", "warn", detail, "The C tracer loses lines, too: see whether these can run."
         )

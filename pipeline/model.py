@@ -210,7 +210,8 @@ class CoresCompared:
     unstable: int  # pairs on which the runs of one core disagree
     missed: int  # that our own core never saw, and the C tracer always
     only_ours: int  # the reverse
-    differences: tuple[str, ...] = ()  # the first of these two, by file, line and context
+    failing: int  # tests that fail under our own core only
+    differences: tuple[str, ...] = ()  # the first of these three, as a reader would look them up
     failures: tuple[str, ...] = ()  # batches that couldn't be compared, and why
 
 

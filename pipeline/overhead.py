@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import hashlib
 import tempfile
-from collections.abc import Set
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 
-from pipeline.cores import NONE, OWN, STOCK, Comparison, Pair, Trial, compare_until_sure
+from pipeline.cores import NONE, OWN, STOCK, Comparison, Sight, Trial, compare_until_sure
 from pipeline.errors import ConfigurationError
 from pipeline.model import Batch
 from pipeline.ports import WorkerLauncher, WorkerSpec
@@ -126,13 +125,13 @@ def _measure(trial: Trial, batches: tuple[Batch, ...], seconds: float) -> Measur
     sample = batches[: first.batches]
     cpu_s[NONE].append(first.cpu_s)
 
-    def look(core: str, collect_garbage: bool) -> Set[Pair]:  # noqa: FBT001 - by position
+    def look(core: str, collect_garbage: bool) -> Sight:  # noqa: FBT001 - by position
         sight = trial.run(core, sample, collect_garbage=collect_garbage)
         if not collect_garbage:
             cpu_s[core].append(sight.cpu_s)
             if core == OWN and len(cpu_s[NONE]) < ROUNDS:
                 cpu_s[NONE].append(trial.run(NONE, sample).cpu_s)
-        return sight.pairs
+        return sight
 
     seen = compare_until_sure(look, ROUNDS)
     least = {core: min(rounds) for core, rounds in cpu_s.items()}

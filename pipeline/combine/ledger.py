@@ -267,6 +267,7 @@ def _cores(results: Sequence[BatchResult]) -> CoresCompared | None:
         unstable=sum(each.unstable for each in found),
         missed=sum(each.missed for each in found),
         only_ours=sum(each.only_ours for each in found),
+        failing=sum(each.failing for each in found),
         differences=tuple(text for each in found for text in each.differences)[:MOST_NOTES],
         failures=tuple(text for each in found for text in each.failures)[:MOST_NOTES],
     )
@@ -276,9 +277,11 @@ def _core_notes(cores: CoresCompared | None) -> Iterator[str]:
     if cores is None:
         return
     seen = f"{cores.pairs:,} lines in their contexts, in {cores.batches:,} batches"
-    if cores.missed:
+    if cores.missed or cores.failing:
+        fail = "1 test fails" if cores.failing == 1 else f"{cores.failing:,} tests fail"
+        failing = f"{fail} under covfleet's own, which" if cores.failing else "covfleet's own"
         yield (
-            f"THE CORES DIFFER: covfleet's own misses {cores.missed:,} of {seen}; "
+            f"THE CORES DIFFER: {failing} misses {cores.missed:,} of {seen}; "
             'measure with core = "ctrace", and report it as a bug of covfleet'
         )
     if cores.only_ours:
@@ -286,7 +289,7 @@ def _core_notes(cores: CoresCompared | None) -> Iterator[str]:
             f"covfleet's core for contexts sees {cores.only_ours:,} more than the C tracer, of {seen}; "
             "that one loses lines, too: see whether these can run"
         )
-    if not cores.missed and not cores.only_ours:
+    if not cores.missed and not cores.only_ours and not cores.failing:
         yield f"the cores for contexts agree on {seen}"
     yield from cores.differences
     yield from cores.failures

@@ -116,6 +116,7 @@ def _described(measured: Measured) -> dict[str, object]:
         "unstable": [named(pair) for pair in sorted(seen.unstable)],
         "missed": [named(pair) for pair in sorted(seen.missed)],
         "only_ours": [named(pair) for pair in sorted(seen.only_ours)],
+        "failing": sorted(seen.failing),
     }
 
 

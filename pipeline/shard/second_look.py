@@ -10,7 +10,7 @@ from collections.abc import Callable
 from itertools import islice
 from pathlib import Path
 
-from pipeline.cores import OWN, STOCK, Comparison, Pair, StoppedError, Trial, compare_until_sure
+from pipeline.cores import OWN, STOCK, Comparison, Sight, StoppedError, Trial, compare_until_sure
 from pipeline.errors import PipelineError
 from pipeline.model import Batch, CoresCompared
 from pipeline.shard.request import ShardRequest
@@ -48,8 +48,8 @@ def look_again(
         stopped=stopped,
     )
 
-    def look(core: str, collect_garbage: bool) -> frozenset[Pair]:  # noqa: FBT001 - by position
-        return trial.run(core, [batch], collect_garbage=collect_garbage).pairs
+    def look(core: str, collect_garbage: bool) -> Sight:  # noqa: FBT001 - by position
+        return trial.run(core, [batch], collect_garbage=collect_garbage)
 
     try:
         return _described(compare_until_sure(look))
@@ -57,7 +57,7 @@ def look_again(
         return None
     except PipelineError as error:
         said = f"the cores could not be compared on batch {batch.id}: {error}"
-        return CoresCompared(0, 0, 0, 0, 0, failures=(said,))
+        return CoresCompared(0, 0, 0, 0, 0, 0, failures=(said,))
 
 
 def _described(seen: Comparison) -> CoresCompared:
@@ -67,5 +67,6 @@ def _described(seen: Comparison) -> CoresCompared:
         unstable=len(seen.unstable),
         missed=len(seen.missed),
         only_ours=len(seen.only_ours),
+        failing=len(seen.failing),
         differences=tuple(islice(seen.differences(), _SHOWN)),
     )

@@ -20,7 +20,7 @@ from pathlib import Path
 
 from checks.suites import Project
 from pipeline.adapters.launchers import WORKER
-from pipeline.cores import OWN, STOCK, Comparison, Pair, compare_until_sure, named, pairs_in
+from pipeline.cores import OWN, STOCK, Comparison, Pair, Sight, compare_until_sure, named, pairs_in
 
 RUNS = 2
 MOST_TRIES = 12
@@ -47,7 +47,7 @@ class CoreRow:
     def cells(self) -> tuple[str, ...]:
         """Return the row of the table."""
         left = self.unexplained
-        sets = (left.unstable, self.racy, left.missed, left.only_ours)
+        sets = (left.unstable, self.racy, left.missed, left.only_ours, left.failing)
         return (self.suite, *(f"{count:,}" for count in (left.contexts, left.pairs, *map(len, sets))))
 
 
@@ -85,18 +85,19 @@ def measured(
 def compare_cores(project: Project, folder: Path) -> CoreRow:
     """Run a suite with both cores, in turns, and compare what they saw."""
 
-    def look(core: str, *plugins: str, only: Set[str] = frozenset()) -> set[Pair]:
+    def look(core: str, *plugins: str, only: Set[str] = frozenset()) -> Sight:
         ran = measured(project, core, folder / core, "-p", "eager_gc", *plugins, only=only)
         print(f"    {core}: {ran.stdout.strip().splitlines()[-1]}", file=sys.stderr, flush=True)
-        return pairs_in(folder / core / "done")
+        failed = (folder / core / "failed").read_text("utf-8").splitlines()
+        return Sight(pairs_in(folder / core / "done"), set(failed))
 
     seen = compare_until_sure(lambda core, _collect_garbage: look(core), RUNS)
     if seen.is_equal:
         return CoreRow(project.name, seen, frozenset())
     concerned = {context.rpartition("|")[0] for _, _, context in seen.missed | seen.only_ours}
 
-    def look_again(core: str, number: int) -> set[Pair]:
-        return look(core, *(("-p", "eager_switch") if number % 2 else ()), only=concerned)
+    def look_again(core: str, number: int) -> Set[Pair]:
+        return look(core, *(("-p", "eager_switch") if number % 2 else ()), only=concerned).pairs
 
     return CoreRow(project.name, seen, racy(seen, look_again))
 
@@ -138,7 +139,7 @@ def differences(row: CoreRow) -> dict[str, list[str]]:
 
 def cores_table(rows: Sequence[CoreRow]) -> str:
     """Return the rows as a Markdown table."""
-    counted = ("contexts", "line-context pairs", "unstable", "racy", "missed by monitor", "only in monitor")
-    columns = ("suite", *counted)
+    counted = ("contexts", "line-context pairs", "unstable", "racy", f"missed by {OWN}", f"only in {OWN}")
+    columns = ("suite", *counted, f"fail under {OWN} only")
     lines = [columns, ("---",) * len(columns), *(row.cells() for row in rows)]
     return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)

@@ -112,5 +112,5 @@ def test_batches_run_again_under_both_cores_in_containers(
     (path,) = project.glob(".covfleet/store/**/ledger.json")
     cores = from_json(Ledger, path.read_bytes(), name=str(path)).cores
     assert cores is not None
-    assert (cores.batches, cores.missed, cores.only_ours, cores.failures) == (1, 0, 0, ())
+    assert (cores.batches, cores.missed, cores.only_ours, cores.failing, cores.failures) == (1, 0, 0, 0, ())
     assert not client.containers(all=True, filters={"label": f"covfleet.build={name}"})

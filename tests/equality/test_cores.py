@@ -13,7 +13,7 @@ from support.interpreters import environment, interpreter
 from support.needs import missing
 from support.runs import write_project
 
-from pipeline.cores import OWN, STOCK, Comparison, Pair, compare, pairs_in
+from pipeline.cores import OWN, STOCK, Comparison, Pair, Sight, compare, pairs_in
 
 MISSED, ONLY_OURS = ("app.py", 1, "a|run"), ("app.py", 2, "b|run")
 SEEN = Comparison(2, 2, frozenset(), frozenset({MISSED}), frozenset({ONLY_OURS}))
@@ -48,7 +48,7 @@ def test_only_what_comes_and_goes_is_chance(stock, own, found, tries):
 
 def test_what_stays_is_unexplained_and_chance_is_counted_apart():
     row = CoreRow("suite", SEEN, frozenset({MISSED}))
-    assert row.cells() == ("suite", "2", "2", "0", "1", "0", "1")
+    assert row.cells() == ("suite", "2", "2", "0", "1", "0", "1", "0")
     assert differences(row) == {
         "differs between two runs of one core": [],
         "comes and goes when its test runs alone": [
@@ -70,7 +70,7 @@ def test_tests_run_alone_with_the_one_before_them_and_keep_their_names(tmp_path:
     for core in (STOCK, OWN):
         ran = measured(project, core, tmp_path / core, only={"test_app.py::test_c"})
         assert ran.stdout.strip().splitlines()[-1].startswith("2 passed")
-        looks.append([pairs_in(tmp_path / core / "done")])
+        looks.append([Sight(pairs_in(tmp_path / core / "done"))])
     assert compare(*looks).is_equal
-    contexts = {context for file, line, context in looks[0][0] if (file, line) == ("app.py", 2)}
+    contexts = {context for file, line, context in looks[0][0].pairs if (file, line) == ("app.py", 2)}
     assert contexts == {"test_app.py::test_b|run", "test_app.py::test_c|run"}

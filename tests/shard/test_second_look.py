@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 import pytest
 from support.interpreters import environment, interpreter
@@ -11,7 +13,7 @@ from support.needs import missing
 from support.runs import Build, lines_of, new_build, write_project
 
 from pipeline.adapters.launchers import WORKER
-from pipeline.cores import compare, compare_until_sure
+from pipeline.cores import Sight, compare, compare_until_sure
 
 FILES = {
     "app.py": "def double(x):\n    y = 2 * x\n    return y\n",
@@ -41,9 +43,15 @@ def python(tmp_path_factory) -> Path:
     return environment(tmp_path_factory.mktemp("environment"), str(version), "coverage", "pytest")
 
 
-def ran(folder: Path, python: Path, worker: Path = WORKER, **settings: object) -> Build:
+def ran(
+    folder: Path,
+    python: Path,
+    worker: Path = WORKER,
+    files: Mapping[str, str] = MappingProxyType(FILES),
+    **settings: object,
+) -> Build:
     settings = {"contexts": True, "core": "ctrace", "batch_s": 0.001, **settings}
-    build = new_build(write_project(folder, FILES), **settings)
+    build = new_build(write_project(folder, files), **settings)
     build.launcher._python, build.launcher._worker = str(python), worker
     build.run_shard(build.plan())
     return build
@@ -55,7 +63,7 @@ def test_equal_cores_say_so_in_the_ledger_and_leave_the_coverage_alone(python, t
     combined = build.combine()
     cores = combined.ledger.cores
     assert cores is not None
-    assert (cores.batches, cores.missed, cores.only_ours, cores.failures) == (2, 0, 0, ())
+    assert (cores.batches, cores.missed, cores.only_ours, cores.failing, cores.failures) == (2, 0, 0, 0, ())
     assert cores.pairs > 8
     assert "the cores for contexts agree on" in combined.ledger.notes[0]
     assert lines_of(combined.data_file) == lines_of(without.data_file)
@@ -110,13 +118,42 @@ def test_a_core_that_cannot_measure_is_a_note_and_the_batch_has_its_result(pytho
     assert any("could not be compared" in note for note in ledger.notes)
 
 
+def test_a_test_that_fails_under_the_own_core_only_is_named(python, tmp_path):
+    """At the limit of recursion there is no room for a callback, which is a function in Python."""
+    files = {
+        "app.py": "def down(log):\n    log.append(1)\n    try:\n        down(log)\n"
+        "    finally:\n        log.append(-1)\n",
+        "test_a.py": "import pytest\nfrom app import down\ndef test_balance():\n    log = []\n"
+        "    with pytest.raises(RecursionError):\n        down(log)\n    assert sum(log) == 0\n",
+    }
+    build = ran(tmp_path, python, files=files, compare_cores=100)
+    ledger = build.combine().ledger
+    assert {outcome.outcome for outcome in build.outcomes().values()} == {"passed"}
+    assert ledger.cores is not None
+    assert ledger.cores.failing == 1
+    assert ledger.cores.differences[0] == "fails under monitor only: test_a.py::test_balance"
+    assert ledger.notes[0].startswith("THE CORES DIFFER: 1 test fails under covfleet's own, which misses ")
+
+
+def sights(*runs: set[tuple[str, int, str]]) -> list[Sight]:
+    return [Sight(pairs) for pairs in runs]
+
+
 def test_what_one_core_sees_in_some_runs_only_is_unstable_and_no_difference():
     a, b, c = (("app.py", line, "test|run") for line in (1, 2, 3))
-    found = compare([{a, b}, {a}], [{a, c}, {a}])
+    found = compare(sights({a, b}, {a}), sights({a, c}, {a}))
     assert found.is_equal
     assert found.unstable == {b, c}
-    assert compare([{a, b}], [{a, c}]).missed == {b}
-    assert compare([{a, b}], [{a, c}]).only_ours == {c}
+    assert compare(sights({a, b}), sights({a, c})).missed == {b}
+    assert compare(sights({a, b}), sights({a, c})).only_ours == {c}
+
+
+def test_what_fails_in_some_runs_only_is_no_difference():
+    fails, passes = Sight(set(), {"t"}), Sight(set())
+    assert compare([passes, passes], [fails, fails]).failing == {"t"}
+    assert compare([passes, passes], [fails, passes]).is_equal
+    assert compare([passes, fails], [fails, fails]).is_equal
+    assert compare([fails, fails], [passes, passes]).is_equal
 
 
 @pytest.mark.parametrize(("own", "looks"), [([{1}], 1), ([{2}, {1}], 2), ([{2}, {2}, {2}], 3)])
@@ -124,9 +161,9 @@ def test_a_difference_is_believed_only_when_it_comes_again(own, looks):
     seen = iter([{("app.py", line, "") for line in lines} for lines in own])
     asked: list[tuple[str, bool]] = []
 
-    def look(core: str, collect_garbage: bool) -> set[tuple[str, int, str]]:
+    def look(core: str, collect_garbage: bool) -> Sight:
         asked.append((core, collect_garbage))
-        return {("app.py", 1, "")} if core == "ctrace" else next(seen)
+        return Sight({("app.py", 1, "")} if core == "ctrace" else next(seen))
 
     found = compare_until_sure(look)
     assert asked == [(core, number > 0) for number in range(looks) for core in ("ctrace", "monitor")]

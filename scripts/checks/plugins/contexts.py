@@ -56,9 +56,19 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         items[:] = [item for item, after in pairs if item.nodeid in only or after.nodeid in only]
 
 
+_failed: set[str] = set()
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    """Remember which tests fail."""
+    if report.failed:
+        _failed.add(report.nodeid)
+
+
 @pytest.hookimpl(trylast=True)
 def pytest_unconfigure() -> None:
-    """Write the data, and how much memory the process took, in KiB."""
+    """Write the data, which tests failed, and how much memory the process took, in KiB."""
+    Path(os.environ["CONTEXTS_FOLDER"], "failed").write_text("\n".join(sorted(_failed)), "utf-8")
     if _core != "none":
         _measured.hand_over()
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
