@@ -62,18 +62,24 @@ def test_what_cannot_be_measured_is_said_with_what_to_do(python, tmp_path):
     assert "without plugins" in said
 
 
+PAIR = ("app.py", 3, "t|run")
+
+
 @pytest.mark.parametrize(
-    ("missed", "only_ours", "status", "code"),
+    ("missed", "only_ours", "failing", "status", "code", "said"),
     [
-        ((), (), "ok", 0),
-        ((("app.py", 3, "t|run"),), (), "fail", 5),
-        ((), (("app.py", 3, "t|run"),), "warn", 0),
+        ((), (), (), "ok", 0, "agree on 10 lines"),
+        ((PAIR,), (), (), "fail", 5, "core misses 1, of 10 lines in their contexts and 1 test"),
+        ((), (PAIR,), (), "warn", 0, "core sees 1 that the C tracer doesn't, of"),
+        ((), (), ("t",), "fail", 5, "core lets 1 test fail, of"),
+        ((PAIR,), (), ("t", "u"), "fail", 5, "core misses 1, lets 2 tests fail, of"),
     ],
 )
-def test_a_line_that_the_own_core_misses_is_a_failure(missed, only_ours, status, code):
-    seen = Comparison(1, 10, frozenset(), frozenset(missed), frozenset(only_ours))
+def test_what_the_own_core_misses_or_breaks_is_a_failure(missed, only_ours, failing, status, code, said):
+    seen = Comparison(1, 10, frozenset(), frozenset(missed), frozenset(only_ours), frozenset(failing))
     check = cores_check(Measured(1, 1, 1, (Cost("none", 1.0, 1.0),), seen))
     assert check.status == status
+    assert said in check.detail
     assert code in (0, check.exit_code)
     assert ('core = "ctrace"' in check.fix) == (status == "fail")
 
