@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sqlite3
 from collections.abc import Iterable, Mapping
@@ -85,8 +86,9 @@ class ContextCollector(Collector):
         self._lines = {}
 
     def stop(self) -> None:
-        """Stop, and not only pause: what runs from now on costs nothing."""
+        """Stop, and not only pause: keep what was seen, and let what runs from now on cost nothing."""
         super().stop()
+        self._gather()  # to start again makes another tracer
         for tracer in self.tracers:
             assert isinstance(tracer, Monitor)
             tracer.end()
@@ -102,9 +104,20 @@ class ContextCollector(Collector):
         return self.covdata._current_context or ""
 
     def _gather(self) -> None:
-        for tracer in self.tracers:
-            assert isinstance(tracer, Monitor)
-            tracer.take(self._keep)
+        """Take what the tracers have seen.
+
+        No garbage is collected meanwhile: what a finalizer runs would belong half to one context, half to the
+        other, since some of its code has events again, and some not yet.
+        """
+        collects = gc.isenabled()
+        gc.disable()
+        try:
+            for tracer in self.tracers:
+                assert isinstance(tracer, Monitor)
+                tracer.take(self._keep)
+        finally:
+            if collects:
+                gc.enable()
 
     def _keep(self, lines_by_file: Mapping[str, int]) -> None:
         context = self._context()

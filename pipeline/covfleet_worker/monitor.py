@@ -92,6 +92,19 @@ class Tools:
         self.lines, self.resumes = found
         self.resume_events = _events.PY_START | _events.PY_RESUME if self._hide_resumed_lines() else 0
 
+    @property
+    def are_ours(self) -> bool:
+        """Whether nobody has freed them meanwhile, and perhaps taken one."""
+        return all(_monitoring.get_tool(tool) == TOOL for tool in (self.lines, self.resumes))
+
+    def check(self) -> None:
+        """Raise ``LostToolError`` if they aren't ours any more."""
+        if not self.are_ours:
+            raise LostToolError(
+                "a test has freed the tool ids of covfleet's core on sys.monitoring, and lines are lost: "
+                'set core = "ctrace" in [tool.covfleet]'
+            )
+
     def _hide_resumed_lines(self) -> bool:
         """Say whether a line on which a function begins or is resumed has no event, as in 3.13.
 
@@ -183,6 +196,7 @@ class Monitor:
         A file's lines are the bits of a number. Whatever is raised on the way, such as by the handler of a
         signal, they are forgotten only at the end.
         """
+        self._tools.check()
         self._end_runs()
         count = len(self._ended)
         by_file: dict[str, int] = {}
@@ -201,18 +215,14 @@ class Monitor:
         All in one call: if another thread ran between off and on, it would miss lines.
         """
         tool = self._tools.lines
-        if _monitoring.get_tool(tool) != TOOL:
-            raise LostToolError(
-                "a test has freed the tool id of covfleet's core on sys.monitoring, and lines are lost: "
-                'set core = "ctrace" in [tool.covfleet]'
-            )
         calls = [(tool, code, wanted) for code, events in ran for wanted in (0, events)]
         deque(itertools.starmap(_monitoring.set_local_events, calls), maxlen=0)
 
     # ---- what coverage.py's collector asks of a tracer
 
     def start(self) -> None:
-        """Begin, or go on after ``stop``."""
+        """Begin, or go on after ``stop``. Raises ``LostToolError``."""
+        self._tools.check()
         if not self._callbacks:
             made, end_runs = _callbacks(self._ended, self._tools, self.should_trace_cache, self._decide)
             self._callbacks = {event: uninterrupted(callback) for event, callback in made.items()}
@@ -226,13 +236,14 @@ class Monitor:
 
         What is armed stays so, and code that begins meanwhile is armed, too: it may go on afterwards.
         """
-        for event in self._callbacks.keys() - {_events.PY_START}:
-            _monitoring.register_callback(self._tools.lines, event, None)
+        if self._tools.are_ours:
+            for event in self._callbacks.keys() - {_events.PY_START}:
+                _monitoring.register_callback(self._tools.lines, event, None)
 
     def end(self) -> None:
         """Measure nothing any more; only ``start`` begins again."""
         self.stop()
-        if _monitoring.get_tool(self._tools.lines) == TOOL:
+        if self._tools.are_ours:
             _monitoring.set_events(self._tools.lines, 0)
             _monitoring.register_callback(self._tools.lines, _events.PY_START, None)
 
@@ -313,7 +324,7 @@ def _starting(
         if name not in dispositions:
             decide(name)
         if dispositions[name].trace:
-            started += (code, code)
+            started += (code, code, code, code)  # each of the two takes it twice
             for _ in arming:
                 break
             started *= 0
@@ -361,20 +372,22 @@ def _noting(ended: list[Any]) -> tuple[Callable[..., Any], ...]:
 
 
 def _arming(tool: int, codes: list[CodeType], events: int) -> Iterator[Any]:
-    """Return an endless iterator whose every step takes the last of ``codes`` and arms it.
+    """Return an endless iterator whose every step takes two of ``codes``, which are one code, and arms it.
 
     Code that began before keeps its other events: tests may have all events start again.
     """
-    taken, same = itertools.tee(iter(codes.pop, None))
+    taken = iter(codes.pop, None)
     before = map(_monitoring.get_local_events, itertools.repeat(tool), taken)
     wanted = map(operator.or_, before, itertools.repeat(events))
-    return map(_monitoring.set_local_events, itertools.repeat(tool), same, wanted)
+    return map(_monitoring.set_local_events, itertools.repeat(tool), taken, wanted)
 
 
 def _loops_on_one_line(code: CodeType) -> Iterator[bool]:
     """Say of each jump backward, in order, whether it ends on the line where it begins."""
     instructions, argument = code.co_code, 0
-    lines = [line for start, end, line in code.co_lines() for _ in range(start, end, 2)]
+    lines: list[int | None] = [None] * (len(instructions) // 2)
+    for start, end, line in code.co_lines():
+        lines[start // 2 : end // 2] = [line] * ((end - start) // 2)
     for at in range(0, len(instructions), 2):
         operation, argument = instructions[at], argument << 8 | instructions[at + 1]
         if operation == _EXTENDED_ARG:

@@ -23,6 +23,14 @@ def interpreter(version: str) -> str | None:
     return None
 
 
+def monitoring_interpreter() -> str:
+    """Return the version of an interpreter that has ``sys.monitoring``; without one the test is skipped."""
+    version = next((each for each in ("3.13", "3.12", "3.14") if interpreter(each)), None)
+    if version is None:
+        missing("Python 3.12 or newer", "install one beside the running interpreter, or on the PATH")
+    return version
+
+
 def environment(folder: Path, version: str, *packages: str) -> Path:
     """Make a virtual environment with these packages and return its interpreter."""
     subprocess.run([str(interpreter(version)), "-m", "venv", str(folder)], check=True, timeout=120)

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import types
+import weakref
 
 import app
 import coverage
@@ -272,6 +273,30 @@ def test_a_measurement_within_this_one():
 
 def test_after_the_measurement_within_this_one():
     assert next(RUNNING["unseen"]) == 2
+
+
+def test_this_measurement_stops_and_starts():
+    ours = coverage.Coverage.current()
+    assert app.branches(1) == "one"
+    ours.stop()
+    assert app.branches(2) == "many"
+    ours.start()
+    assert app.branches(0) == "none"
+
+
+def test_after_this_measurement_has_started_again():
+    assert app.branches(1) == "one"
+
+
+def test_code_is_kept_no_longer_than_its_context():
+    namespace = {}
+    exec(compile("def made():\n    return 1\n", app.__file__, "exec"), namespace)
+    RUNNING["code"] = weakref.ref(namespace["made"].__code__)
+    assert namespace.pop("made")() == 1
+
+
+def test_after_the_context_of_that_code():
+    assert RUNNING.pop("code")() is None
 
 
 def test_a_loop_on_a_line_begins():
