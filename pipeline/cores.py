@@ -81,7 +81,7 @@ class Comparison:
         return not self.missed and not self.only_ours and not self.failing
 
     def differences(self) -> Iterator[str]:
-        """Yield each pair on which the cores differ, as a reader would look it up."""
+        """Yield each test and each pair on which the cores differ, as a reader would look them up."""
         yield from (f"fails under {OWN} only: {test}" for test in sorted(self.failing))
         for title, pairs in ((f"missed by {OWN}", self.missed), (f"only seen by {OWN}", self.only_ours)):
             yield from (f"{title}: {named(pair)}" for pair in sorted(pairs))
@@ -204,7 +204,7 @@ class Trial:
             measure=measured,
             collect_garbage=collect_garbage,
         )
-        cpu_s, done, failed = 0.0, 0, set[str]()
+        cpu_s, done, failed = 0.0, 0, frozenset[str]()
         try:
             with WorkerClient(self._launcher, spec, options) as worker:
                 worker.start(self._timeout_s)
@@ -212,15 +212,18 @@ class Trial:
                 for batch in batches:
                     if done and within_s is not None and time.monotonic() - began > within_s:
                         break
-                    cpu_s += self._run_one(worker, batch, failed)
+                    batch_cpu_s, batch_failed = self._run_one(worker, batch)
+                    cpu_s += batch_cpu_s
+                    failed |= batch_failed
                     done += 1
                 worker.quit(_QUIT_S)
             return Sight(pairs_in(output_dir / "done") if measured else set(), failed, cpu_s, done)
         finally:
             shutil.rmtree(output_dir, ignore_errors=True)
 
-    def _run_one(self, worker: WorkerClient, batch: Batch, failed: set[str]) -> float:
-        """Run a batch; add the tests that failed, and return the CPU seconds that all took."""
+    def _run_one(self, worker: WorkerClient, batch: Batch) -> tuple[float, frozenset[str]]:
+        """Run a batch; return the CPU seconds that it took, and the tests that failed."""
+        failed: set[str] = set()
         worker.run(batch.tests, batch.imports)
         deadline = time.monotonic() + self._timeout_s
         for event in worker.events(_POLL_S):
@@ -229,7 +232,7 @@ class Trial:
             if event is not None and event.outcome is not None and event.outcome.outcome in FAILING:
                 failed.add(event.outcome.id)
             if event is not None and event.event == "done":
-                return event.cpu_s
+                return event.cpu_s, frozenset(failed)
             if time.monotonic() > deadline:
                 raise WorkerError(f"the tests took longer than {self._timeout_s:g} s: {batch.tests[0]} ...")
         raise WorkerError(f"the worker ended in the middle of {batch.tests[0]} ...")

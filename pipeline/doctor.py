@@ -18,6 +18,7 @@ from pipeline.model import Checkout
 from pipeline.overhead import Measured, expected
 from pipeline.ports import ContainerEngine, ObjectStore, WorkerLauncher, WorkerSpec
 from pipeline.settings import Settings
+from pipeline.wording import counted
 from pipeline.worker_client import WorkerClient, exploring
 
 ENOUGH_DISK_BYTES = 2 * 1024**3
@@ -88,10 +89,10 @@ def cores_check(measured: Measured) -> Check:
     found = {
         f"misses {len(seen.missed):,}": seen.missed,
         f"sees {len(seen.only_ours):,} that the C tracer doesn't": seen.only_ours,
-        f"lets {_count(len(seen.failing), 'test')} fail": seen.failing,
+        f"lets {counted(len(seen.failing), 'test')} fail": seen.failing,
     }
     said = ", ".join(text for text, differing in found.items() if differing)
-    detail = f"covfleet's core {said}, of {what} and {_count(measured.tests, 'test')}"
+    detail = f"covfleet's core {said}, of {what} and {counted(measured.tests, 'test')}"
     if not seen.missed and not seen.failing:
         return Check(name, "warn", detail, "The C tracer loses lines, too: see whether these can run.")
     fix = 'Set core = "ctrace" in [tool.covfleet], and report this as a bug of covfleet.'
@@ -116,7 +117,7 @@ def _guarded(name: str, probe: Callable[[], Check]) -> Check:
 def _machine(subject: Subject) -> Iterator[Check]:
     machine = subject.machine()
     yield Check("Python", "ok", f"{machine.python} runs covfleet")
-    yield Check("cores", "ok" if machine.cores > 1 else "warn", _count(machine.cores, "core"))
+    yield Check("cores", "ok" if machine.cores > 1 else "warn", counted(machine.cores, "core"))
     disk = Check("disk", "ok", f"{machine.free_bytes / 1024**3:.1f} GiB free")
     if machine.free_bytes < ENOUGH_DISK_BYTES:
         disk = replace(
@@ -134,7 +135,7 @@ def _machine(subject: Subject) -> Iterator[Check]:
 def _project(subject: Subject, settings: Settings | None) -> Check:
     checkout = subject.checkout()
     detail = (
-        f"{checkout.root}, {_count(len(checkout.files), 'file')}, {checkout.branch} {checkout.commit[:12]}"
+        f"{checkout.root}, {counted(len(checkout.files), 'file')}, {checkout.branch} {checkout.commit[:12]}"
     )
     if settings is not None and (settings.groups or settings.pytest_args):
         return Check("project", "ok", detail)
@@ -146,7 +147,7 @@ def _project(subject: Subject, settings: Settings | None) -> Check:
     if not tests:
         fix = "Name the tests in [tool.covfleet] pytest_args, or a command group for another test runner."
         return Check("project", "warn", f"{detail}; no file is called test_*.py or *_test.py", fix)
-    return Check("project", "ok", f"{detail}, {_count(len(tests), 'test file')}")
+    return Check("project", "ok", f"{detail}, {counted(len(tests), 'test file')}")
 
 
 def _interpreter(subject: Subject, settings: Settings) -> Check:
@@ -195,7 +196,3 @@ def _store(subject: Subject, settings: Settings) -> Check:
     store = subject.store(settings)
     subject.probe_store(store)
     return Check("store", "ok", f"{store.url}: writes, reads and conditional puts work")
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

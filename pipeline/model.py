@@ -205,12 +205,12 @@ class DataFile:
 class CoresCompared:
     """What coverage.py's C tracer and covfleet's own core saw of the same batches, run again for this."""
 
-    batches: int
-    pairs: int  # of a line and a context
-    unstable: int  # pairs on which the runs of one core disagree
-    missed: int  # that our own core never saw, and the C tracer always
-    only_ours: int  # the reverse
-    failing: int  # tests that fail under our own core only
+    batches: int = 0
+    pairs: int = 0  # of a line and a context
+    unstable: int = 0  # pairs on which the runs of one core disagree
+    missed: int = 0  # that our own core never saw, and the C tracer always
+    only_ours: int = 0  # the reverse
+    failing: int = 0  # tests that fail under our own core only
     differences: tuple[str, ...] = ()  # the first of these three, as a reader would look them up
     failures: tuple[str, ...] = ()  # batches that couldn't be compared, and why
 

@@ -56,6 +56,11 @@ class Measured:
     costs: tuple[Cost, ...]
     seen: Comparison
 
+    @property
+    def is_short(self) -> bool:
+        """Whether the sample takes too little time for the ratios to say much."""
+        return any(cost.core == NONE and cost.cpu_s < SHORT_S for cost in self.costs)
+
 
 def expected(core: str, *, contexts: bool) -> str:
     """Return the CPU that a core is known to take, in words; empty if nothing is known."""
@@ -79,9 +84,13 @@ def measure(settings: Settings, launcher: WorkerLauncher, seconds: float) -> Mea
         checkpoint_s=settings.checkpoint_s,
         import_all=settings.import_all,
     )
+    timeout_s = settings.batch_timeout_s
     with tempfile.TemporaryDirectory(prefix="covfleet-doctor-") as folder:
-        batches = _collected(launcher, options, Path(folder) / "collect", settings.batch_timeout_s)
-        trial = Trial(launcher, options, Path(folder) / "cores", timeout_s=settings.batch_timeout_s)
+        name = Path(folder).name
+        labels = {"covfleet.build": name}
+        spec = WorkerSpec(f"{name}-collect", labels, Path(folder, "collect"))
+        batches = _collected(launcher, options, spec, timeout_s)
+        trial = Trial(launcher, options, Path(folder, "cores"), timeout_s=timeout_s, labels=labels)
         return _measure(trial, batches, seconds)
 
 
@@ -99,14 +108,14 @@ def _file_of(test: str) -> str:
 
 
 def _collected(
-    launcher: WorkerLauncher, options: StartOptions, folder: Path, timeout_s: float
+    launcher: WorkerLauncher, options: StartOptions, spec: WorkerSpec, timeout_s: float
 ) -> tuple[Batch, ...]:
     if not options.pytest:
         raise ConfigurationError(
             "there are no tests to measure: pytest = false", hint="Command groups have no contexts."
         )
-    folder.mkdir()
-    with WorkerClient(launcher, WorkerSpec("covfleet-doctor-collect", {}, folder), options) as worker:
+    spec.output_dir.mkdir()
+    with WorkerClient(launcher, spec, options) as worker:
         core = worker.start(timeout_s).measurement.core
         if core != OWN:
             raise ConfigurationError(

@@ -19,10 +19,10 @@ from pipeline.model import Ledger, Totals, from_json
 from pipeline.ports import Clock, Narrate, ObjectStore
 from pipeline.publish import publish_build
 from pipeline.report.stage import Places, report_build
-from pipeline.report.text import counted
 from pipeline.reported import read_reported
 from pipeline.status import BuildSummary
 from pipeline.transfer import probe_write
+from pipeline.wording import counted
 
 _LONG_AGO = timedelta(days=1)  # no two clocks differ by so much; who was silent for so long is gone
 _LOOK_EVERY_S = 1.0

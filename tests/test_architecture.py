@@ -28,6 +28,7 @@ HELPERS = {
     "worker_client",
     "parallel",
     "soundness",
+    "wording",
     "cores",
 }
 """What stages share: reading and writing the store's documents, and speaking with a worker."""
@@ -45,8 +46,9 @@ ALLOWED: dict[str, set[str]] = {
     "media": set(),
     "parallel": set(),
     "soundness": set(),
+    "wording": set(),
     "site_pages": SEAMS | HELPERS,
-    **dict.fromkeys(HELPERS - {"resources", "media", "parallel", "soundness"}, SEAMS | HELPERS),
+    **dict.fromkeys(HELPERS - {"resources", "media", "parallel", "soundness", "wording"}, SEAMS | HELPERS),
     **dict.fromkeys(("image", "plan", "shard", "combine", "report", "gate"), SEAMS | HELPERS),
     "publish": SEAMS | HELPERS | {"site_pages"},
     "doctor": SEAMS | HELPERS | {"overhead"},

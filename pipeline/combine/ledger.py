@@ -28,6 +28,7 @@ from pipeline.model import (
     TestOutcome,
     Verdict,
 )
+from pipeline.wording import counted
 
 MOST_NAMES = 10  # in one note
 MOST_NOTES = 100
@@ -276,12 +277,12 @@ def _cores(results: Sequence[BatchResult]) -> CoresCompared | None:
 def _core_notes(cores: CoresCompared | None) -> Iterator[str]:
     if cores is None:
         return
-    seen = f"{cores.pairs:,} lines in their contexts, in {cores.batches:,} batches"
+    seen = f"{cores.pairs:,} lines in their contexts, in {counted(cores.batches, 'batch')}"
     if cores.missed or cores.failing:
-        fail = "1 test fails" if cores.failing == 1 else f"{cores.failing:,} tests fail"
-        failing = f"{fail} under covfleet's own, which" if cores.failing else "covfleet's own"
+        misses = [f"misses {counted(cores.missed, 'line')}"] if cores.missed else []
+        fails = [f"lets {counted(cores.failing, 'test')} fail"] if cores.failing else []
         yield (
-            f"THE CORES DIFFER: {failing} misses {cores.missed:,} of {seen}; "
+            f"THE CORES DIFFER: covfleet's own {' and '.join(misses + fails)}, of {seen}; "
             'measure with core = "ctrace", and report it as a bug of covfleet'
         )
     if cores.only_ours:
@@ -289,7 +290,7 @@ def _core_notes(cores: CoresCompared | None) -> Iterator[str]:
             f"covfleet's core for contexts sees {cores.only_ours:,} more than the C tracer, of {seen}; "
             "that one loses lines, too: see whether these can run"
         )
-    if not cores.missed and not cores.only_ours and not cores.failing:
+    if cores.batches and not cores.missed and not cores.only_ours and not cores.failing:
         yield f"the cores for contexts agree on {seen}"
     yield from cores.differences
     yield from cores.failures

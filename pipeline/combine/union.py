@@ -6,7 +6,8 @@ Most contexts come from one data file only, since a test runs in one shard: thei
 Where the lines of one file in one context do come from several data files, their bitmaps are united as
 Python's integers.
 
-What is copied is looked at once more on its way, whatever was checked before: types of lines, bounds of both.
+What is copied is looked at once more on its way, whatever was checked before: types of lines, bounds of both,
+and contexts where they are added to; a look into the table leaves out rows of no context, which were refused.
 
 The tables are those of https://coverage.readthedocs.io/en/latest/dbschema.html, version 7.
 """

@@ -14,8 +14,9 @@ from pipeline.commands.options import Call
 from pipeline.commands.session import Session
 from pipeline.keys import CommitKeys
 from pipeline.recombine import no_build
-from pipeline.report.text import counted, printable
+from pipeline.report.text import printable
 from pipeline.status import BuildSummary, list_builds
+from pipeline.wording import counted
 
 
 @options.command(

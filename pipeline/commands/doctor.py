@@ -19,7 +19,7 @@ from pipeline.commands.options import Call
 from pipeline.commands.session import Session
 from pipeline.cores import named
 from pipeline.errors import PipelineError
-from pipeline.overhead import SHORT_S, Measured
+from pipeline.overhead import Measured
 from pipeline.overhead import measure as measure_cores
 
 _SHOWN = 20
@@ -46,7 +46,7 @@ _SIGNS = {"ok": ("✓", "green"), "warn": ("!", "yellow"), "fail": ("✗", "red"
     "--measure",
     is_flag=True,
     help="Run a sample of the suite under no coverage, the C tracer and covfleet's own core; compare them. "
-    "With containers, in the image that `covfleet image` makes.",
+    "With containers, in the application's image, which is built as by `covfleet image`.",
 )
 @click.option(
     "--seconds",
@@ -59,8 +59,8 @@ _SIGNS = {"ok": ("✓", "green"), "warn": ("!", "yellow"), "fail": ("✗", "red"
 def command(call: Call, *, measure: bool, seconds: float) -> int:
     """Examine machine, project, engine and store, and say what to do about each failure.
 
-    Ends with 0 if covfleet can run here, 2 if something must be corrected, 5 if covfleet's own core doesn't
-    measure what the C tracer measures, 6 if Docker or S3 don't answer.
+    Ends with 0 if covfleet can run here, 2 if something must be corrected, 5 if covfleet's own core misses
+    what the C tracer measures or lets a test fail, 6 if Docker or S3 don't answer.
     """
     session = Session(call)
     checks = doctor.diagnose(
@@ -99,7 +99,7 @@ def command(call: Call, *, measure: bool, seconds: float) -> int:
 
 
 def _measured(session: Session, seconds: float) -> Measured:
-    image = session.image("doctor")
+    image = session.image("")
     return measure_cores(session.settings, session.launcher(image.reference if image else ""), seconds)
 
 
@@ -129,7 +129,7 @@ def _print_measured(measured: Measured) -> None:
     for cost in measured.costs:
         ratio = "" if cost.overhead is None else f"{cost.overhead:6.2f}x"
         click.echo(f"    {cost.core.ljust(8)} {cost.cpu_s:8.2f} s CPU {ratio}".rstrip())
-    if measured.costs[0].cpu_s < SHORT_S:
+    if measured.is_short:
         more = "; --seconds makes the sample longer" if measured.files < measured.files_collected else ""
         click.echo(f"    These tests take too little time for the ratios to say much{more}.")
     if measured.seen.unstable:

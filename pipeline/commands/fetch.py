@@ -13,8 +13,8 @@ from pipeline.commands.options import Call
 from pipeline.commands.session import Session
 from pipeline.fetch import fetch_build, fetch_folder
 from pipeline.recombine import choose
-from pipeline.report.text import counted
 from pipeline.status import list_builds
+from pipeline.wording import counted
 
 
 @options.command(

@@ -19,8 +19,8 @@ from pipeline.errors import ConfigurationError
 from pipeline.model import floor_percent, to_json
 from pipeline.ports import ObjectStore
 from pipeline.recombine import Recombined, Request, choose, recombine
-from pipeline.report.text import counted
 from pipeline.status import BuildSummary, list_builds
+from pipeline.wording import counted
 
 _LEDGER = "ledger.json"
 

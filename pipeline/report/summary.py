@@ -24,9 +24,10 @@ from pipeline.model import (
     from_json,
 )
 from pipeline.report.figures import FileFigures
-from pipeline.report.text import counted, markdown, one_line, seconds
+from pipeline.report.text import markdown, one_line, seconds
 from pipeline.report.verdicts import MEANING
 from pipeline.resources import resource
+from pipeline.wording import counted
 
 _SHOWN_FAILURES = 25
 _SHOWN_PROBLEMS = 25

@@ -12,7 +12,8 @@ from rich.text import Text
 
 from pipeline.model import Verdict
 from pipeline.report.summary import Summary, read_summary
-from pipeline.report.text import counted, one_line, printable, seconds
+from pipeline.report.text import one_line, printable, seconds
+from pipeline.wording import counted
 
 _STYLES: dict[Verdict, str] = {
     "complete": "bold green",

@@ -42,8 +42,3 @@ def seconds(duration_s: float) -> str:
         return f"{duration_s:.0f} s"
     minutes, rest = divmod(round(duration_s), 60)
     return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
-
-
-def counted(number: int, noun: str) -> str:
-    """Return ``1 test``, ``2 tests``, ``1,000 tests``."""
-    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}{'es' if noun.endswith('ch') else 's'}"

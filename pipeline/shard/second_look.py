@@ -57,7 +57,7 @@ def look_again(
         return None
     except PipelineError as error:
         said = f"the cores could not be compared on batch {batch.id}: {error}"
-        return CoresCompared(0, 0, 0, 0, 0, 0, failures=(said,))
+        return CoresCompared(failures=(said,))
 
 
 def _described(seen: Comparison) -> CoresCompared:

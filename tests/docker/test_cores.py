@@ -12,8 +12,7 @@ from pathlib import Path
 
 import docker
 import pytest
-from support.interpreters import environment, interpreter
-from support.needs import missing
+from support.interpreters import environment, monitoring_interpreter
 from support.runs import write_project
 
 from pipeline.adapters.docker_engine import DockerEngine
@@ -40,9 +39,7 @@ RUN /opt/python/bin/python3 -c "import coverage, pytest, sqlite3, sys; sys.monit
 @pytest.fixture(scope="module")
 def python_image(base_image: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """An image with an interpreter of this machine on which covfleet's own core can measure."""
-    version = next((each for each in ("3.13", "3.12", "3.14") if interpreter(each)), None)
-    if version is None:
-        missing("Python 3.12 or newer", "install one beside the running interpreter, or on the PATH")
+    version = monitoring_interpreter()
     folder = tmp_path_factory.mktemp("python")
     python = environment(folder / "environment", version, "coverage", "pytest")
     ask = "import sys, coverage; print(sys.base_prefix); print(coverage.__path__[0])"

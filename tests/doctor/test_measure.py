@@ -8,8 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from support.interpreters import environment, interpreter
-from support.needs import missing
+from support.interpreters import environment, monitoring_interpreter
 from support.runs import write_project
 
 from pipeline.cores import Comparison
@@ -26,10 +25,8 @@ FILES = {
 @pytest.fixture(scope="module")
 def python(tmp_path_factory) -> Path:
     """An interpreter on which covfleet's own core can measure."""
-    version = next((each for each in ("3.13", "3.12", "3.14") if interpreter(each)), None)
-    if version is None:
-        missing("Python 3.12 or newer", "install one beside the running interpreter, or on the PATH")
-    return environment(tmp_path_factory.mktemp("environment"), str(version), "coverage", "pytest")
+    version = monitoring_interpreter()
+    return environment(tmp_path_factory.mktemp("environment"), version, "coverage", "pytest")
 
 
 def doctor(project: Path, python: Path, *arguments: str) -> tuple[int, str]:

@@ -9,8 +9,7 @@ from pathlib import Path
 import pytest
 from checks.cores import MOST_TRIES, CoreRow, differences, measured, racy
 from checks.suites import Project
-from support.interpreters import environment, interpreter
-from support.needs import missing
+from support.interpreters import environment, monitoring_interpreter
 from support.runs import write_project
 
 from pipeline.cores import OWN, STOCK, Comparison, Pair, Sight, compare, pairs_in
@@ -59,9 +58,7 @@ def test_what_stays_is_unexplained_and_chance_is_counted_apart():
 
 
 def test_tests_run_alone_with_the_one_before_them_and_keep_their_names(tmp_path: Path):
-    version = next((each for each in ("3.13", "3.12", "3.14") if interpreter(each)), None)
-    if version is None:
-        missing("Python 3.12 or newer", "install one beside the running interpreter, or on the PATH")
+    version = monitoring_interpreter()
     tests = "".join(f"def test_{name}(): app.work(1)\n" for name in "abcd")
     files = {"app.py": "def work(x):\n    return x\n", "test_app.py": f"import app\n{tests}"}
     python = environment(tmp_path / "environment", version, "coverage", "pytest")

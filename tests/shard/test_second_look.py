@@ -8,12 +8,13 @@ from pathlib import Path
 from types import MappingProxyType
 
 import pytest
-from support.interpreters import environment, interpreter
-from support.needs import missing
+from support.interpreters import environment, monitoring_interpreter
 from support.runs import Build, lines_of, new_build, write_project
 
 from pipeline.adapters.launchers import WORKER
+from pipeline.adapters.process_worker import ProcessLauncher, ProcessWorker
 from pipeline.cores import Sight, compare, compare_until_sure
+from pipeline.ports import WorkerSpec
 
 FILES = {
     "app.py": "def double(x):\n    y = 2 * x\n    return y\n",
@@ -37,10 +38,8 @@ ContextCollector._keep = _distorted
 @pytest.fixture(scope="module")
 def python(tmp_path_factory) -> Path:
     """An interpreter on which covfleet's own core can measure."""
-    version = next((each for each in ("3.12", "3.13", "3.14") if interpreter(each)), None)
-    if version is None:
-        missing("Python 3.12 or newer", "install one beside the running interpreter, or on the PATH")
-    return environment(tmp_path_factory.mktemp("environment"), str(version), "coverage", "pytest")
+    version = monitoring_interpreter()
+    return environment(tmp_path_factory.mktemp("environment"), version, "coverage", "pytest")
 
 
 def ran(
@@ -77,7 +76,7 @@ def test_equal_cores_say_so_in_the_ledger_and_leave_the_coverage_alone(python, t
         (
             "bits & ~(1 << 2)",
             "missed by monitor: app.py:2",
-            "THE CORES DIFFER: covfleet's own misses 2 of ",
+            "THE CORES DIFFER: covfleet's own misses 2 lines, of ",
             'core = "ctrace"',
         ),
         (
@@ -107,6 +106,20 @@ def test_a_line_on_which_the_cores_differ_is_named_with_its_context(
     assert advice in combined.ledger.notes[0]
 
 
+def test_its_workers_are_known_as_the_build_s(python, tmp_path, monkeypatch):
+    launched: list[WorkerSpec] = []
+    launch = ProcessLauncher.launch
+
+    def look(self: ProcessLauncher, spec: WorkerSpec) -> ProcessWorker:
+        launched.append(spec)
+        return launch(self, spec)
+
+    monkeypatch.setattr(ProcessLauncher, "launch", look)
+    build = ran(tmp_path, python, compare_cores=100)
+    assert len(launched) > 4
+    assert {spec.labels["covfleet.build"] for spec in launched} == {build.keys.build}
+
+
 def test_a_core_that_cannot_measure_is_a_note_and_the_batch_has_its_result(python, tmp_path):
     files = {**FILES, ".coveragerc": "[run]\nplugins = idle\n", "idle.py": "def coverage_init(*_): pass\n"}
     build = new_build(write_project(tmp_path, files), contexts=True, compare_cores=100)
@@ -116,6 +129,7 @@ def test_a_core_that_cannot_measure_is_a_note_and_the_batch_has_its_result(pytho
     assert ledger.cores is not None
     assert "it doesn't serve coverage.py's plugins" in ledger.cores.failures[0]
     assert any("could not be compared" in note for note in ledger.notes)
+    assert not any("agree" in note for note in ledger.notes)
 
 
 def test_a_test_that_fails_under_the_own_core_only_is_named(python, tmp_path):
@@ -132,7 +146,7 @@ def test_a_test_that_fails_under_the_own_core_only_is_named(python, tmp_path):
     assert ledger.cores is not None
     assert ledger.cores.failing == 1
     assert ledger.cores.differences[0] == "fails under monitor only: test_a.py::test_balance"
-    assert ledger.notes[0].startswith("THE CORES DIFFER: 1 test fails under covfleet's own, which misses ")
+    assert ledger.notes[0].startswith("THE CORES DIFFER: covfleet's own lets 1 test fail, of ")
 
 
 def sights(*runs: set[tuple[str, int, str]]) -> list[Sight]:
