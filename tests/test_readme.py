@@ -8,8 +8,7 @@ import sys
 from pathlib import Path
 
 from click.testing import CliRunner
-
-from pipeline import cli, errors
+from covfleet import cli, errors
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text("utf-8")

@@ -170,7 +170,7 @@ def _prepare(name: str, python: str) -> tuple[Race, str]:
         pip = [str(project.python), "-m", "pip", "--quiet", "--disable-pip-version-check"]
         subprocess.run([*pip, "install", "pytest-xdist"], check=True, stdout=sys.stderr)
     log = CACHE / f"{name}.log"
-    covfleet = (sys.executable, "-P", "-m", "pipeline.cli")
+    covfleet = (sys.executable, "-P", "-m", "covfleet")
     return Race(replace(project, paths=PARTS[name]), covfleet, log), version
 
 

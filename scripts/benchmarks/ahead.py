@@ -13,14 +13,15 @@ import sys
 import tempfile
 from pathlib import Path
 
+from covfleet.adapters.folder.store import LocalStore
+from covfleet.combine.build import combine_build
+from covfleet.combine.same import same_data
+from covfleet.store.keys import CommitKeys
+from covfleet.watch.follow import combining_ahead
+
 from benchmarks.combine import CORPORA
 from benchmarks.corpus import ROOT, Shape, write_corpus
 from benchmarks.tail import BUILD, Commit, measured_in, store_build
-from pipeline.adapters.local_store import LocalStore
-from pipeline.combine.build import combine_build
-from pipeline.combine.same import same_data
-from pipeline.follow import combining_ahead
-from pipeline.keys import CommitKeys
 
 
 def print_ahead(arguments: argparse.Namespace) -> None:

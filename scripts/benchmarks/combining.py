@@ -12,7 +12,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from pipeline.combine.merge import merge
+from covfleet.combine.merge import merge
 
 MANIFEST = "manifest.json"
 
@@ -41,9 +41,9 @@ def _verify(folder: Path, *, checked: bool) -> None:
     # Not above: stock doesn't load any of it either.
     import json  # noqa: PLC0415
 
-    from pipeline.combine.contents import CheckedData  # noqa: PLC0415
-    from pipeline.combine.verify import LocalData, check, check_each  # noqa: PLC0415
-    from pipeline.model import DataFile  # noqa: PLC0415
+    from covfleet.combine.contents import CheckedData  # noqa: PLC0415
+    from covfleet.combine.verify import LocalData, check, check_each  # noqa: PLC0415
+    from covfleet.model import DataFile  # noqa: PLC0415
 
     told = [DataFile(**file, checked=checked) for file in json.loads((folder / MANIFEST).read_text("utf-8"))]
     for data in check_each(check, [LocalData(folder / file.name, file.name, file) for file in told]):

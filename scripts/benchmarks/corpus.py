@@ -18,9 +18,9 @@ from itertools import pairwise
 from pathlib import Path
 
 from coverage import CoverageData
+from covfleet.combine.verify import data_file
 
 from benchmarks.combining import MANIFEST
-from pipeline.combine.verify import data_file
 
 ROOT = "/agent/project"
 _IMPORTED = 0.95  # share of the files that a shard imports

@@ -49,7 +49,7 @@ DATA = (*CORPORA, DJANGO)
 _ONE_PASS = """
 import sys
 from pathlib import Path
-from pipeline.report.rendering import Rendering, render
+from covfleet.report.rendering import Rendering, render
 data, sources, out, scratch = map(Path, sys.argv[1:])
 render(Rendering(data, sources, out, scratch, False, "", "complete"))
 """

@@ -23,23 +23,24 @@ from pathlib import Path
 from statistics import median
 
 from coverage import CoverageData
+from covfleet.adapters.folder.store import LocalStore
+from covfleet.combine.same import same_data
+from covfleet.combine.verify import data_file
+from covfleet.model import Batch, BatchResult, Environment, Measurement, Plan, TestOutcome
+from covfleet.store.documents import to_json
+from covfleet.store.keys import CommitKeys
+from covfleet.store.sources import manifest, pack
 
 from benchmarks import django
 from benchmarks.measure import Cost, CpuTimes, Place, cpu_times, middle, run
 from benchmarks.reports import contents
-from pipeline.adapters.local_store import LocalStore
-from pipeline.combine.same import same_data
-from pipeline.combine.verify import data_file
-from pipeline.keys import CommitKeys
-from pipeline.model import Batch, BatchResult, Environment, Measurement, Plan, TestOutcome, to_json
-from pipeline.sources import manifest, pack
 
 CACHE = Path(__file__).parents[2] / ".cache" / "bench" / "tail"
 BUILD = "1"
 TOUCHED = 0.02  # of the sources differ between the base build's commit and the next one
 FORMATS = ("xml", "json", "lcov")
 _STOCK_DATA = CACHE / "stock.coverage"
-_COVFLEET = (sys.executable, "-P", "-m", "pipeline.cli")
+_COVFLEET = (sys.executable, "-P", "-m", "covfleet")
 _QUIET_S = 1.5
 _LONGEST_S = 300.0
 

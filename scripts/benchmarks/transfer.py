@@ -17,14 +17,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from covfleet.adapters.s3.store import S3Store
+from covfleet.combine.verify import data_file
+from covfleet.model import Batch, Environment, Measurement, Plan
+from covfleet.settings.schema import S3Settings
+from covfleet.store.documents import to_json
+from covfleet.store.keys import BuildKeys
+
 from benchmarks.corpus import Shape, write_corpus
 from benchmarks.measure import Cost, Place, middle, run
 from benchmarks.transferring import BATCH, BUILD
-from pipeline.adapters.s3_store import S3Store
-from pipeline.combine.verify import data_file
-from pipeline.keys import BuildKeys
-from pipeline.model import Batch, Environment, Measurement, Plan, to_json
-from pipeline.settings import S3Settings
 
 ROOT = Path(__file__).parents[2]
 sys.path.append(str(ROOT / "tests"))  # the tests' own server
@@ -106,7 +108,7 @@ def _contenders(server: Seaweed, tools: Path, data: Path, number: int) -> Mappin
     for compression in ("zstd", "none"):
         commit, store = f"{compression}{number}", f"{bucket}/covfleet"
         _plan(server, commit)
-        command = (sys.executable, "-P", "-m", "pipeline.cli", "fetch", commit, "--store", store)
+        command = (sys.executable, "-P", "-m", "covfleet", "fetch", commit, "--store", store)
         found[f"covfleet, {compression}"] = Contender(
             (sys.executable, "-m", "benchmarks.transferring", data, store, endpoint, commit, compression),
             (*command, "--endpoint-url", endpoint, down / commit),

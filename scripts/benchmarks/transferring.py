@@ -8,12 +8,13 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from pipeline.adapters.stores import open_store
-from pipeline.combine.verify import data_file
-from pipeline.data_files import send
-from pipeline.keys import BuildKeys
-from pipeline.model import BatchResult, to_json
-from pipeline.settings import Settings
+from covfleet.adapters.stores import open_store
+from covfleet.combine.verify import data_file
+from covfleet.model import BatchResult
+from covfleet.settings.schema import Settings
+from covfleet.store.data_files import send
+from covfleet.store.documents import to_json
+from covfleet.store.keys import BuildKeys
 
 BUILD = "bench"
 BATCH = "1"

@@ -22,10 +22,10 @@ _ADDED = "def added(a):\n    if a:\n        return 1\n    return 2\n"
 _REPORT = """
 import sys
 from pathlib import Path
-from pipeline.adapters.local_store import LocalStore
-from pipeline.model import Ledger
-from pipeline.report.rendering import Rendering, render
-from pipeline.report.shelf import Shelf
+from covfleet.adapters.folder.store import LocalStore
+from covfleet.model import Ledger
+from covfleet.report.rendering import Rendering, render
+from covfleet.report.cache.branch import Shelf
 
 data, sources, out, scratch, store, folder = map(Path, sys.argv[1:])
 shelf = Shelf(LocalStore(store), "main", folder, scratch, print)

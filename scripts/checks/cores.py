@@ -18,9 +18,19 @@ from collections.abc import Callable, Sequence, Set
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from covfleet.adapters.processes.launchers import WORKER
+from covfleet.worker.core_comparison import (
+    OWN,
+    STOCK,
+    Comparison,
+    Pair,
+    Sight,
+    compare_until_sure,
+    named,
+    pairs_in,
+)
+
 from checks.suites import Project
-from pipeline.adapters.launchers import WORKER
-from pipeline.cores import OWN, STOCK, Comparison, Pair, Sight, compare_until_sure, named, pairs_in
 
 RUNS = 2
 MOST_TRIES = 12

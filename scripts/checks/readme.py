@@ -1,4 +1,4 @@
-"""The generated parts of README.md: the settings, as `pipeline/settings.py` declares them."""
+"""The generated parts of README.md: the settings, as `pipeline/covfleet/settings/schema.py` declares them."""
 
 from __future__ import annotations
 
@@ -9,10 +9,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from covfleet.settings.schema import Settings
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
-
-from pipeline.settings import Settings
 
 README = Path(__file__).parents[2] / "README.md"
 BEGIN = "<!-- settings: written by scripts/readme, checked by the tests -->\n"

@@ -17,9 +17,11 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+from covfleet.model import Ledger, Plan
+from covfleet.store.documents import from_json
+from covfleet.store.keys import BuildKeys
+
 from checks.suites import Project
-from pipeline.keys import BuildKeys
-from pipeline.model import Ledger, Plan, from_json
 
 _FOREIGN = ("COVERAGE_", "COVFLEET_", "PYTEST_", "PYTHONPATH", "VIRTUAL_ENV")
 _PLUGINS = Path(__file__).parent / "plugins"
@@ -129,7 +131,7 @@ def sharded(project: Project, mode: Mode, shards: int, folder: Path) -> Run:
 
 
 def _covfleet(arguments: list[str], settings: Mapping[str, str], *, good: tuple[int, ...]) -> None:
-    command = [sys.executable, "-m", "pipeline.cli", *arguments]
+    command = [sys.executable, "-m", "covfleet", *arguments]
     _checked(command, Path.cwd(), {**_environment(), **settings}, good=good)
 
 

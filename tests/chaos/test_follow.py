@@ -9,14 +9,14 @@ import time
 from pathlib import Path
 from random import Random
 
+from covfleet.combine.growing import Growing
+from covfleet.errors import IncompleteDataError, InterruptedRunError
+from covfleet.model import Ledger
+from covfleet.store.documents import from_json
 from support.dataset_equal import raw_digest
 from support.processes import covfleet, start_covfleet, wait_for
 from support.runs import Build
 from support.spread import TESTS, Planned, digest_of_complete
-
-from pipeline.combine.growing import Growing
-from pipeline.errors import IncompleteDataError, InterruptedRunError
-from pipeline.model import Ledger, from_json
 
 
 def flags(build: Build) -> list[str]:

@@ -10,17 +10,17 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from covfleet.adapters.clock import SystemClock
+from covfleet.errors import StoreError
+from covfleet.model import BatchResult, Claim, Heartbeat
+from covfleet.shard.agent import run_shard
+from covfleet.store.builds import read_plan
+from covfleet.store.documents import from_json
+from covfleet.store.keys import is_late
 from support.processes import wait_for
 from support.runs import Build, lines_of, new_build, write_project
 from support.spread import Planned, digest_of_complete
 from support.troubled_store import TroubledStore
-
-from pipeline.adapters.system_clock import SystemClock
-from pipeline.builds import read_plan
-from pipeline.errors import StoreError
-from pipeline.keys import is_late
-from pipeline.model import BatchResult, Claim, Heartbeat, from_json
-from pipeline.shard.agent import run_shard
 
 
 def claims(build: Build) -> list[Claim]:

@@ -7,11 +7,10 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from covfleet.errors import InterruptedRunError
 from support.processes import pids_with, start_covfleet, wait_for
 from support.runs import Build
 from support.spread import Planned, digest_of_complete
-
-from pipeline.errors import InterruptedRunError
 
 
 def run(build: Build, folder: Path) -> subprocess.Popen[bytes]:
@@ -51,7 +50,7 @@ def test_an_interrupted_run_ends_its_children_and_is_continued(
     assert pids_with(f"{tmp_path}/") == []
 
 
-@pytest.mark.parametrize("child", ["covfleet_worker", "pipeline.cli shard 1", "pipeline.cli shard 2"])
+@pytest.mark.parametrize("child", ["covfleet_worker", "covfleet shard 1", "covfleet shard 2"])
 def test_a_run_that_is_interrupted_as_a_child_of_it_starts_leaves_no_process_behind(
     planned: Planned, tmp_path: Path, child: str
 ) -> None:

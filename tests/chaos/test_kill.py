@@ -16,14 +16,14 @@ from pathlib import Path
 from random import Random
 
 import pytest
+from covfleet.adapters.processes import worker as process_worker
+from covfleet.adapters.processes.launchers import WORKER
+from covfleet.errors import IncompleteDataError, WorkerError
+from covfleet.model import Heartbeat, Ledger
+from covfleet.store.documents import from_json
 from support.processes import kill_one_with, pids_with, start_covfleet, wait_for
 from support.runs import Build
 from support.spread import Planned, digest_of_complete, run_and_kill
-
-from pipeline.adapters import process_worker
-from pipeline.adapters.launchers import WORKER
-from pipeline.errors import IncompleteDataError, WorkerError
-from pipeline.model import Heartbeat, Ledger, from_json
 
 SEEDS = range(20)
 SIDE_BY_SIDE = 2

@@ -12,9 +12,8 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from covfleet import cli
 from support.processes import covfleet, without_settings
-
-from pipeline import cli
 
 COMMANDS = ("run", "image", "plan", "shard", "combine", "report", "gate", "publish", "doctor")
 COMMANDS += ("builds", "recombine", "fetch")
@@ -106,7 +105,7 @@ def test_an_unexpected_error_shows_its_traceback_only_when_asked(
     def broken(_self: object) -> None:
         raise ZeroDivisionError("oops")
 
-    monkeypatch.setattr("pipeline.commands.session.Session.known_build", broken)
+    monkeypatch.setattr("covfleet.commands.common.session.Session.known_build", broken)
     status = cli.status(["gate", "--project", str(project), *(["-v"] if verbose else [])])
     shown = capsys.readouterr().err
     assert status == 1
@@ -123,7 +122,7 @@ def test_a_signal_ends_with_130_and_leaves_no_process(project: Path, number: sig
         f"    pathlib.Path({str(started)!r}).touch()\n    time.sleep(60)\n",
         "utf-8",
     )
-    command = [sys.executable, "-P", "-m", "pipeline.cli", "run", "--shards", "1"]
+    command = [sys.executable, "-P", "-m", "covfleet", "run", "--shards", "1"]
     run = subprocess.Popen(command, cwd=project, env=ENVIRON, stderr=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 60
     while not started.exists():
@@ -139,7 +138,7 @@ def test_a_signal_ends_with_130_and_leaves_no_process(project: Path, number: sig
 
 
 def test_nobody_reading_the_output_is_no_traceback(project: Path) -> None:
-    command = f"{sys.executable} -P -m pipeline.cli doctor --json | true"
+    command = f"{sys.executable} -P -m covfleet doctor --json | true"
     done = subprocess.run(
         command, shell=True, cwd=project, env=ENVIRON, capture_output=True, text=True, check=True
     )
@@ -156,8 +155,8 @@ def test_every_command_teaches_by_examples(command: str) -> None:
 
 
 def test_every_flag_that_is_a_setting_names_the_variable_that_exists() -> None:
-    from pipeline.configure import _keys, variable
-    from pipeline.settings import Settings
+    from covfleet.settings.load import _keys, variable
+    from covfleet.settings.schema import Settings
 
     known = {variable(key) for key in _keys(Settings)}
     for command in COMMANDS:
@@ -175,7 +174,7 @@ def test_the_help_lists_every_command_and_exit_code() -> None:
 
 def test_help_and_shards_wait_for_no_heavy_library(project: Path) -> None:
     program = (
-        "import sys; from pipeline import cli; cli.status(sys.argv[1:]); "
+        "import sys; from covfleet import cli; cli.status(sys.argv[1:]); "
         "print(sorted({'boto3', 'docker', 'rich', 'jinja2', 'requests'} & set(sys.modules)))"
     )
     for arguments in (("--help",), ("shard", "1")):

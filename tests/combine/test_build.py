@@ -7,17 +7,17 @@ import threading
 from pathlib import Path
 
 import pytest
+from covfleet.adapters.folder.store import LocalStore
+from covfleet.combine.build import Combined, combine_build
+from covfleet.errors import ConfigurationError, IncompleteDataError
+from covfleet.model import Ledger
+from covfleet.store.builds import latest_build
+from covfleet.store.documents import from_json, to_json
+from covfleet.store.keys import CommitKeys, timings
 from support.builds import KEYS, StoredBuild, make_plan, make_result
 from support.datafiles import DAMAGE, HOSTILE, tampered, write_data
 from support.dataset_equal import api_view, raw_digest
 from support.troubled_store import TroubledStore
-
-from pipeline.adapters.local_store import LocalStore
-from pipeline.builds import latest_build
-from pipeline.combine.build import Combined, combine_build
-from pipeline.errors import ConfigurationError, IncompleteDataError
-from pipeline.keys import CommitKeys, timings
-from pipeline.model import Ledger, from_json, to_json
 
 FILES = {"app/a.py": "x = 1\ny = 2\n", "app/b.py": "z = 3\n", "t.py": "def test(): pass\n"}
 BATCHES = {"1": ["t.py::a", "t.py::b"], "2": ["t.py::c"]}

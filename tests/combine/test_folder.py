@@ -5,16 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from covfleet.adapters.folder.store import LocalStore
+from covfleet.combine.build import Combined
+from covfleet.combine.folder import Project, combine_folder
+from covfleet.combine.gather import Transfers
+from covfleet.errors import ConfigurationError, IncompleteDataError
+from covfleet.store.keys import CommitKeys
 from support.builds import COMMIT, StoredBuild
 from support.datafiles import DAMAGE, write_data
 from support.dataset_equal import api_view
-
-from pipeline.adapters.local_store import LocalStore
-from pipeline.combine.build import Combined
-from pipeline.combine.folder import Project, combine_folder
-from pipeline.combine.gather import Transfers
-from pipeline.errors import ConfigurationError, IncompleteDataError
-from pipeline.keys import CommitKeys
 
 KEYS = CommitKeys(COMMIT)
 

@@ -13,14 +13,13 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import pytest
+from covfleet.combine.contents import CheckedData
+from covfleet.combine.growing import Growing
+from covfleet.combine.merge import merge
+from covfleet.combine.verify import LocalData, check, data_file
+from covfleet.errors import ConfigurationError
 from support.datafiles import write_data
 from support.dataset_equal import api_view, raw_digest
-
-from pipeline.combine.contents import CheckedData
-from pipeline.combine.growing import Growing
-from pipeline.combine.merge import merge
-from pipeline.combine.verify import LocalData, check, data_file
-from pipeline.errors import ConfigurationError
 
 OWN = {"a.py": "a.py", "/agent/b.py": "b.py", "b.py": "b.py", "c.html": "c.html"}
 PATHS = {**OWN, "/tmp/x.py": None}
@@ -164,7 +163,7 @@ def test_an_interrupt_in_the_middle_of_uniting_is_one(tmp_path: Path, monkeypatc
     with Growing(tmp_path / "growing", "build") as growing:
         growing.grow(checked(files[0]), PATHS)
         with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
-            patched.setattr("pipeline.combine.union._numbits", interrupted)
+            patched.setattr("covfleet.combine.union._numbits", interrupted)
             growing.grow(checked(files[1]), PATHS)
     grow(tmp_path / "growing", files[1:2])  # and nothing of it is lost
     with Growing(tmp_path / "growing", "build") as growing:
@@ -177,7 +176,7 @@ import sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[3])
 from test_growing import PATHS, checked
-from pipeline.combine.growing import Growing
+from covfleet.combine.growing import Growing
 with Growing(Path(sys.argv[1]), "build") as growing:
     for path in sorted(Path(sys.argv[2]).iterdir()):
         new = {sha: data for sha, data in checked(path).items() if sha not in growing.merged}

@@ -7,14 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from covfleet.combine.contents import CheckedData
+from covfleet.combine.ledger import MOST_OUTSIDE, Evidence, judge, outcomes_of
+from covfleet.combine.paths import CoverageSettings, resolve
+from covfleet.model import DataFile, Ledger, Problem, SourceFile, TestOutcome
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.builds import make_plan, make_result
-
-from pipeline.combine.contents import CheckedData
-from pipeline.combine.ledger import MOST_OUTSIDE, Evidence, judge, outcomes_of
-from pipeline.combine.paths import CoverageSettings, resolve
-from pipeline.model import DataFile, Ledger, Problem, SourceFile, TestOutcome
 
 SOURCES = (SourceFile("app/a.py", ""), SourceFile("app/b.html", ""))
 PLAN = make_plan({"1": ["t.py::a", "t.py::b"], "2": ["u.py::c"]}, SOURCES)

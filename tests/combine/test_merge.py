@@ -8,13 +8,12 @@ import sys
 from pathlib import Path
 
 import pytest
+from covfleet.combine.merge import merge
+from covfleet.errors import IncompleteDataError
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from support.datafiles import tampered, write_data
 from support.dataset_equal import api_view, raw_digest
-
-from pipeline.combine.merge import merge
-from pipeline.errors import IncompleteDataError
 
 FILES = ("a.py", "pkg/b.py", "pkg/c.html")
 OWN = {name: name for name in FILES}

@@ -12,16 +12,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from covfleet.combine import union
+from covfleet.combine.merge import merge
+from covfleet.combine.stock import merge_by_api
+from covfleet.combine.union import UnfitError, Union
+from covfleet.errors import IncompleteDataError
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from support.datafiles import tampered, write_data
 from support.dataset_equal import api_view, raw_digest
-
-from pipeline.combine import union
-from pipeline.combine.merge import merge
-from pipeline.combine.stock import merge_by_api
-from pipeline.combine.union import UnfitError, Union
-from pipeline.errors import IncompleteDataError
 
 NAMES = ("a.py", "pkg/b.py", "pkg/c.html")
 ROOTS = ("", "/agent1/", "/agent2/")

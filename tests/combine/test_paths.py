@@ -6,9 +6,8 @@ import itertools
 from pathlib import Path
 
 import pytest
-
-from pipeline.combine.contents import CheckedData
-from pipeline.combine.paths import (
+from covfleet.combine.contents import CheckedData
+from covfleet.combine.paths import (
     CoverageSettings,
     Resolution,
     collisions,
@@ -16,7 +15,7 @@ from pipeline.combine.paths import (
     read_settings,
     resolve,
 )
-from pipeline.errors import ConfigurationError
+from covfleet.errors import ConfigurationError
 
 KNOWN = ("src/app/a.py", "src/app/b.py", "x/app/a.py", "app/a.py", "tests/test_a.py")
 RULES = (("*/site-packages/app", "src/app"), ("/build/*/app/", "./src/app/"))

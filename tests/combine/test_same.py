@@ -5,10 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from covfleet.combine.merge import merge
+from covfleet.combine.same import same_data
 from support.datafiles import write_data
-
-from pipeline.combine.merge import merge
-from pipeline.combine.same import same_data
 
 ROWS = {"": {"a.py": [1, 2], "b.py": [1]}, "t|run": {"a.py": [3]}}
 OTHER_ROWS = {"u|run": {"b.py": [4], "c.py": [1]}}

@@ -9,17 +9,16 @@ import sqlite3
 from pathlib import Path
 
 import pytest
+from covfleet.combine.contents import CheckedData
+from covfleet.combine.merge import merge
+from covfleet.combine.verify import LocalData, check, data_file
+from covfleet.errors import IncompleteDataError
+from covfleet.model import Problem
+from covfleet.store.soundness import LARGEST_LINE, is_sound
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from support.datafiles import HOSTILE, tampered, write_data
 from support.dataset_equal import api_view, raw_digest
-
-from pipeline.combine.contents import CheckedData
-from pipeline.combine.merge import merge
-from pipeline.combine.verify import LocalData, check, data_file
-from pipeline.errors import IncompleteDataError
-from pipeline.model import Problem
-from pipeline.soundness import LARGEST_LINE, is_sound
 
 NAME = ".coverage.host.pid1.Xabcdefx.H0123456789h"
 OWN = {name: name for name in ("a.py", "pkg/b.py")}
@@ -87,7 +86,7 @@ def test_what_a_shard_has_checked_is_not_read_again(tmp_path: Path, monkeypatch:
     path = write_data(tmp_path / "data", ROWS, branch=True)
     found = data_file(path, NAME)
     calls: list[sqlite3.Connection] = []
-    monkeypatch.setattr("pipeline.combine.verify.check_rows", calls.append)
+    monkeypatch.setattr("covfleet.combine.verify.check_rows", calls.append)
     for checked, times in ((False, 1), (True, 1)):
         expected = dataclasses.replace(found, checked=checked)
         assert isinstance(check(LocalData(path, NAME, expected)), CheckedData)

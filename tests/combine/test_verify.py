@@ -7,11 +7,10 @@ import time
 from pathlib import Path
 
 import pytest
+from covfleet.combine.contents import CheckedData, Paths
+from covfleet.combine.verify import LocalData, check, data_file
+from covfleet.model import Problem
 from support.datafiles import DAMAGE, HOSTILE, tampered, write_data
-
-from pipeline.combine.contents import CheckedData, Paths
-from pipeline.combine.verify import LocalData, check, data_file
-from pipeline.model import Problem
 
 NAME = ".coverage.host.pid1.Xabcdefx.H0123456789h"
 
@@ -67,9 +66,9 @@ def test_arcs_beyond_all_bounds_are_refused(tmp_path: Path) -> None:
 
 
 def test_work_without_end_is_cut_off(good: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pipeline.soundness._STEPS_AT_LEAST", 0)
-    monkeypatch.setattr("pipeline.soundness._STEPS_PER_BYTE", 0)
-    monkeypatch.setattr("pipeline.soundness._STEPS_BETWEEN_LOOKS", 10)
+    monkeypatch.setattr("covfleet.store.soundness._STEPS_AT_LEAST", 0)
+    monkeypatch.setattr("covfleet.store.soundness._STEPS_PER_BYTE", 0)
+    monkeypatch.setattr("covfleet.store.soundness._STEPS_BETWEEN_LOOKS", 10)
     assert "interrupted" in problem_of(good).detail
 
 

@@ -11,13 +11,13 @@ from typing import Any
 
 import docker
 import pytest
+from covfleet.adapters.docker.engine import DockerEngine
+from covfleet.adapters.docker.worker import DockerLauncher
+from covfleet.ports.engine import BuildRequest
+from covfleet.ports.worker import WorkerSpec
+from covfleet.settings.schema import ContainerSettings
 from support.containers import PUPPET, Launch, Puppet
 from support.needs import missing
-
-from pipeline.adapters.docker_engine import DockerEngine
-from pipeline.adapters.docker_worker import DockerLauncher
-from pipeline.ports import BuildRequest, WorkerSpec
-from pipeline.settings import ContainerSettings
 
 
 @pytest.fixture

@@ -5,12 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-
-from pipeline.adapters.docker_worker import DockerLauncher
-from pipeline.adapters.launchers import WORKER
-from pipeline.errors import ConfigurationError, WorkerError
-from pipeline.ports import WorkerSpec
-from pipeline.worker_client import Ready, StartOptions, WorkerClient
+from covfleet.adapters.docker.worker import DockerLauncher
+from covfleet.adapters.processes.launchers import WORKER
+from covfleet.errors import ConfigurationError, WorkerError
+from covfleet.ports.worker import WorkerSpec
+from covfleet.worker.client import Ready, StartOptions, WorkerClient
 
 pytestmark = pytest.mark.docker
 

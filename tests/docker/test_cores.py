@@ -12,12 +12,12 @@ from pathlib import Path
 
 import docker
 import pytest
+from covfleet.adapters.docker.engine import DockerEngine
+from covfleet.model import Ledger
+from covfleet.ports.engine import BuildRequest
+from covfleet.store.documents import from_json
 from support.interpreters import environment, monitoring_interpreter
 from support.runs import write_project
-
-from pipeline.adapters.docker_engine import DockerEngine
-from pipeline.model import Ledger, from_json
-from pipeline.ports import BuildRequest
 
 pytestmark = [pytest.mark.docker, pytest.mark.slow]
 
@@ -83,7 +83,7 @@ def project(python_image: str, name: str, tmp_path: Path) -> Path:
 def covfleet(project: Path, command: str, *arguments: str) -> str:
     """Run the command as its users do; return what it prints."""
     ran = subprocess.run(
-        [sys.executable, "-m", "pipeline.cli", command, f"--project={project}", *arguments],
+        [sys.executable, "-m", "covfleet", command, f"--project={project}", *arguments],
         capture_output=True,
         text=True,
         check=False,

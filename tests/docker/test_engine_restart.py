@@ -17,12 +17,11 @@ from pathlib import Path
 
 import docker
 import pytest
+from covfleet.adapters.docker import worker as docker_worker
+from covfleet.adapters.docker.worker import DockerLauncher
+from covfleet.ports.worker import WorkerSpec
+from covfleet.settings.schema import ContainerSettings
 from support.needs import missing
-
-from pipeline.adapters import docker_worker
-from pipeline.adapters.docker_worker import DockerLauncher
-from pipeline.ports import WorkerSpec
-from pipeline.settings import ContainerSettings
 
 pytestmark = [
     pytest.mark.docker,

@@ -5,8 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-
-from pipeline.adapters.docker_ignore import is_ignored, kept_paths, parse
+from covfleet.adapters.docker.ignore import is_ignored, kept_paths, parse
 
 
 @pytest.mark.parametrize(

@@ -9,15 +9,14 @@ from pathlib import Path
 
 import docker
 import pytest
+from covfleet.adapters.docker.engine import DockerEngine, follow, split_reference
+from covfleet.adapters.docker.worker import DockerLauncher
+from covfleet.errors import ConfigurationError, EngineError
+from covfleet.image.stage import ensure_image
+from covfleet.model import Checkout, ImageRef
+from covfleet.settings.schema import ImageSettings
 from support.containers import Launch
 from support.needs import missing
-
-from pipeline.adapters.docker_engine import DockerEngine, follow, split_reference
-from pipeline.adapters.docker_worker import DockerLauncher
-from pipeline.errors import ConfigurationError, EngineError
-from pipeline.image import ensure_image
-from pipeline.model import Checkout, ImageRef
-from pipeline.settings import ImageSettings
 
 pytestmark = pytest.mark.docker
 

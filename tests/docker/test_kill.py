@@ -8,13 +8,12 @@ from random import Random
 
 import docker
 import pytest
+from covfleet.adapters.docker.engine import DockerEngine
+from covfleet.adapters.docker.worker import DockerLauncher
+from covfleet.adapters.processes.launchers import WORKER
+from covfleet.ports.engine import BuildRequest
+from covfleet.settings.schema import ContainerSettings
 from support.spread import digest_of_complete, plan_spread_project, run_and_kill
-
-from pipeline.adapters.docker_engine import DockerEngine
-from pipeline.adapters.docker_worker import DockerLauncher
-from pipeline.adapters.launchers import WORKER
-from pipeline.ports import BuildRequest
-from pipeline.settings import ContainerSettings
 
 pytestmark = [pytest.mark.docker, pytest.mark.slow]
 

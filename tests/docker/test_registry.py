@@ -15,15 +15,14 @@ from pathlib import Path
 
 import docker
 import pytest
+from covfleet.adapters.docker.engine import DockerEngine
+from covfleet.adapters.docker.registry import ecr_login
+from covfleet.errors import EngineError
+from covfleet.image.stage import ensure_image
+from covfleet.model import Checkout
+from covfleet.settings.schema import ImageSettings
 from moto.server import ThreadedMotoServer
 from support.needs import missing
-
-from pipeline.adapters.docker_engine import DockerEngine
-from pipeline.adapters.docker_registry import ecr_login
-from pipeline.errors import EngineError
-from pipeline.image import ensure_image
-from pipeline.model import Checkout
-from pipeline.settings import ImageSettings
 
 
 def ignore(line: str) -> None:

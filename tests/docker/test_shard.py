@@ -10,16 +10,16 @@ from pathlib import Path
 
 import docker
 import pytest
+from covfleet.adapters.docker.engine import DockerEngine
+from covfleet.adapters.docker.worker import DockerLauncher
+from covfleet.adapters.processes.launchers import WORKER
+from covfleet.errors import ObjectNotFoundError
+from covfleet.model import Heartbeat
+from covfleet.ports.engine import BuildRequest
+from covfleet.settings.schema import ContainerSettings
+from covfleet.store.documents import from_json
 from support.processes import wait_for
 from support.runs import Build, lines_of, new_build, write_project
-
-from pipeline.adapters.docker_engine import DockerEngine
-from pipeline.adapters.docker_worker import DockerLauncher
-from pipeline.adapters.launchers import WORKER
-from pipeline.errors import ObjectNotFoundError
-from pipeline.model import Heartbeat, from_json
-from pipeline.ports import BuildRequest
-from pipeline.settings import ContainerSettings
 
 pytestmark = [pytest.mark.docker, pytest.mark.slow]
 

@@ -6,14 +6,8 @@ import socket
 import struct
 
 import pytest
-
-from pipeline.adapters.docker_stream import (
-    MAX_LINE_BYTES,
-    STDERR_TAIL_BYTES,
-    AttachedStreams,
-    Demultiplexer,
-)
-from pipeline.errors import WorkerError
+from covfleet.adapters.docker.stream import MAX_LINE_BYTES, STDERR_TAIL_BYTES, AttachedStreams, Demultiplexer
+from covfleet.errors import WorkerError
 
 
 def frame(stream: int, payload: bytes) -> bytes:

@@ -14,13 +14,12 @@ from pathlib import Path
 
 import docker
 import pytest
+from covfleet.adapters.docker.limits import container_user
+from covfleet.adapters.docker.worker import DockerLauncher, exit_code
+from covfleet.errors import EngineError, WorkerError
+from covfleet.ports.worker import WorkerSpec
 from support.containers import Launch, build_image
 from support.mounts import tmpfs
-
-from pipeline.adapters.docker_limits import container_user
-from pipeline.adapters.docker_worker import DockerLauncher, exit_code
-from pipeline.errors import EngineError, WorkerError
-from pipeline.ports import WorkerSpec
 
 pytestmark = pytest.mark.docker
 
@@ -217,9 +216,9 @@ def test_when_covfleet_is_killed_its_container_ends(
     script = f"""
 import os, signal
 from pathlib import Path
-from pipeline.adapters.docker_worker import DockerLauncher
-from pipeline.ports import WorkerSpec
-from pipeline.settings import ContainerSettings
+from covfleet.adapters.docker.worker import DockerLauncher
+from covfleet.ports.worker import WorkerSpec
+from covfleet.settings.schema import ContainerSettings
 worker, folder = Path({str(launcher.worker)!r}), Path({str(spec.output_dir)!r})
 launcher = DockerLauncher({launcher.image!r}, ContainerSettings(), "python3", {{}}, worker)
 running = launcher.launch(WorkerSpec({spec.name!r}, {dict(spec.labels)!r}, folder))

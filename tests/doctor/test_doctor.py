@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import NoReturn
 
 import pytest
-
-from pipeline.adapters.launchers import process_launcher
-from pipeline.doctor import Check, Machine, Subject, diagnose, exit_code
-from pipeline.errors import ConfigurationError, EngineError, PipelineError, StoreError
-from pipeline.model import Checkout, ImageRef
-from pipeline.ports import ContainerEngine, ObjectStore
-from pipeline.settings import ImageSettings, Settings
+from covfleet.adapters.processes.launchers import process_launcher
+from covfleet.doctor.checks import Check, Machine, Subject, diagnose, exit_code
+from covfleet.errors import ConfigurationError, EngineError, PipelineError, StoreError
+from covfleet.model import Checkout, ImageRef
+from covfleet.ports.engine import ContainerEngine
+from covfleet.ports.object_store import ObjectStore
+from covfleet.settings.schema import ImageSettings, Settings
 
 DOCKER = Settings(executor="docker")
 

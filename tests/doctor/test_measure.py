@@ -8,12 +8,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from covfleet.doctor.checks import cores_check
+from covfleet.doctor.cost import Cost, Measured, expected, sampled
+from covfleet.worker.core_comparison import Comparison
 from support.interpreters import environment, monitoring_interpreter
 from support.runs import write_project
-
-from pipeline.cores import Comparison
-from pipeline.doctor import cores_check
-from pipeline.overhead import Cost, Measured, expected, sampled
 
 WORK = "def work(x):\n    total = 0\n    for n in range(x):\n        total += n\n    return total\n"
 FILES = {
@@ -31,7 +30,7 @@ def python(tmp_path_factory) -> Path:
 
 def doctor(project: Path, python: Path, *arguments: str) -> tuple[int, str]:
     """Run the command as its users do; return its exit code and what it prints."""
-    command = [sys.executable, "-m", "pipeline.cli", "doctor", f"--project={project}", f"--python={python}"]
+    command = [sys.executable, "-m", "covfleet", "doctor", f"--project={project}", f"--python={python}"]
     command += ["--measure", "--seconds=5", *arguments]
     ran = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
     return ran.returncode, ran.stdout

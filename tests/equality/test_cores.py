@@ -9,10 +9,9 @@ from pathlib import Path
 import pytest
 from checks.cores import MOST_TRIES, CoreRow, differences, measured, racy
 from checks.suites import Project
+from covfleet.worker.core_comparison import OWN, STOCK, Comparison, Pair, Sight, compare, pairs_in
 from support.interpreters import environment, monitoring_interpreter
 from support.runs import write_project
-
-from pipeline.cores import OWN, STOCK, Comparison, Pair, Sight, compare, pairs_in
 
 MISSED, ONLY_OURS = ("app.py", 1, "a|run"), ("app.py", 2, "b|run")
 SEEN = Comparison(2, 2, frozenset(), frozenset({MISSED}), frozenset({ONLY_OURS}))

@@ -13,12 +13,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from covfleet.adapters.stores import open_store
+from covfleet.settings.schema import Settings
+from covfleet.store.keys import CommitKeys
 from support.dataset_equal import arcs_by_file
 from support.processes import covfleet
-
-from pipeline.adapters.stores import open_store
-from pipeline.keys import CommitKeys
-from pipeline.settings import Settings
 
 SAMPLE = Path(__file__).parents[2] / "examples" / "trading"
 SHARDS = "3"

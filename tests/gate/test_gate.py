@@ -8,15 +8,15 @@ from fractions import Fraction
 from pathlib import Path
 
 import pytest
+from covfleet.adapters.folder.store import LocalStore
+from covfleet.errors import BelowGateError, ConfigurationError, IncompleteDataError
+from covfleet.gate.stage import check, evaluate, gate_build
+from covfleet.model import DataFile, Ledger, ReportManifest, Totals, Verdict
+from covfleet.settings.schema import GateSettings
+from covfleet.store.documents import to_json
+from covfleet.store.keys import BuildKeys
 from hypothesis import assume, given
 from hypothesis import strategies as st
-
-from pipeline.adapters.local_store import LocalStore
-from pipeline.errors import BelowGateError, ConfigurationError, IncompleteDataError
-from pipeline.gate import check, evaluate, gate_build
-from pipeline.keys import BuildKeys
-from pipeline.model import DataFile, Ledger, ReportManifest, Totals, Verdict, to_json
-from pipeline.settings import GateSettings
 
 KEYS = BuildKeys("c1", "b1")
 TOTALS = Totals(

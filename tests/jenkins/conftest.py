@@ -6,9 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-
-from pipeline.configure import load_settings
-from pipeline.settings import Settings
+from covfleet.settings.load import load_settings
+from covfleet.settings.schema import Settings
 
 PYPROJECT = """\
 [tool.covfleet]

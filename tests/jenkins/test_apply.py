@@ -10,17 +10,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from covfleet import cli
+from covfleet.adapters.jenkins.controller import JenkinsController
+from covfleet.errors import ConfigurationError, JenkinsError
+from covfleet.jenkins import xml_forms
+from covfleet.jenkins.apply import Changes, Found, Key, Operation, Rules, decide, look, perform, wanted
+from covfleet.jenkins.jobs import Definitions
+from covfleet.jenkins.ownership import Mark, mark_of, marked
+from covfleet.jenkins.requirements import is_older
 from support.controllers import Place
 from support.fake_jenkins import MULTIJOB, FakeJenkins, folder_xml, job_xml
-
-from pipeline import cli
-from pipeline.adapters.jenkins_controller import JenkinsController
-from pipeline.errors import ConfigurationError, JenkinsError
-from pipeline.jenkins import xml_forms
-from pipeline.jenkins.apply import Changes, Found, Key, Operation, Rules, decide, look, perform, wanted
-from pipeline.jenkins.jobs import Definitions
-from pipeline.jenkins.ownership import Mark, mark_of, marked
-from pipeline.jenkins.requirements import is_older
 
 REPOSITORY = "https://git.example.org/team/app.git"
 PINNED = Path(__file__).parents[2] / "docker" / "jenkins" / "plugins.txt"

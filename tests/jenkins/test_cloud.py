@@ -11,9 +11,8 @@ from typing import Any
 
 import pytest
 import yaml
-
-from pipeline.jenkins.cloud import generation
-from pipeline.jenkins.render import render
+from covfleet.jenkins.cloud import generation
+from covfleet.jenkins.render import render
 
 OLD, RENAMED, NEW = "2.0.6", "1628.v6d7b_fc58b_a_1d", "2059.v05f9d511d7e5"
 MACHINE = (

@@ -14,21 +14,20 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from support.controllers import Place
-from support.fake_jenkins import MULTIJOB, PLUGINS, FakeJenkins, Script, Step, folder_xml, job_xml
-from support.processes import wait_for
-
-from pipeline.adapters.jenkins_controller import JenkinsController, open_controller
-from pipeline.adapters.jenkins_errors import NotJenkinsError
-from pipeline.adapters.jenkins_json import read_build
-from pipeline.controller import Build
-from pipeline.errors import (
+from covfleet.adapters.jenkins.controller import JenkinsController, open_controller
+from covfleet.adapters.jenkins.errors import NotJenkinsError
+from covfleet.adapters.jenkins.json_forms import read_build
+from covfleet.errors import (
     ConfigurationError,
     JenkinsError,
     JenkinsNotFoundError,
     JenkinsUnavailableError,
     PipelineError,
 )
+from covfleet.ports.controller import Build
+from support.controllers import Place
+from support.fake_jenkins import MULTIJOB, PLUGINS, FakeJenkins, Script, Step, folder_xml, job_xml
+from support.processes import wait_for
 
 VIEW = (
     "<hudson.model.ListView><name>{name}</name><jobNames>"

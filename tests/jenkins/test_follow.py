@@ -9,27 +9,27 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from covfleet.adapters.clock import SystemClock
+from covfleet.adapters.folder.store import LocalStore
+from covfleet.adapters.jenkins.controller import JenkinsController
+from covfleet.errors import InterruptedRunError, JenkinsError, JenkinsUnavailableError
+from covfleet.jenkins.display import News, Screen
+from covfleet.jenkins.follow import Follower, Moment
+from covfleet.jenkins.quoting import groovy
+from covfleet.jenkins.stored import Watched, keys_of, names
+from covfleet.jenkins.trigger import Place as Where
+from covfleet.jenkins.trigger import new_request, start
+from covfleet.model import Heartbeat
+from covfleet.ports.controller import Build, Stage, SubBuild
+from covfleet.store.documents import to_json
+from covfleet.store.keys import BuildKeys
+from covfleet.store.status import BuildStatus, ShardStatus
 from rich.console import Console
 from support.builds import make_plan
 from support.controllers import HandClock, Place
 from support.fake_jenkins import MULTIJOB, PIPELINE, FakeJenkins, Script, Step, job_xml
 from support.jenkinsfiles import groovy_environment
 from support.processes import start_covfleet, wait_for
-
-from pipeline.adapters.jenkins_controller import JenkinsController
-from pipeline.adapters.local_store import LocalStore
-from pipeline.adapters.system_clock import SystemClock
-from pipeline.controller import Build, Stage, SubBuild
-from pipeline.errors import InterruptedRunError, JenkinsError, JenkinsUnavailableError
-from pipeline.jenkins.display import News, Screen
-from pipeline.jenkins.follow import Follower, Moment
-from pipeline.jenkins.quoting import groovy
-from pipeline.jenkins.stored import Watched, keys_of, names
-from pipeline.jenkins.trigger import Place as Where
-from pipeline.jenkins.trigger import new_request, start
-from pipeline.keys import BuildKeys
-from pipeline.model import Heartbeat, to_json
-from pipeline.status import BuildStatus, ShardStatus
 
 JOB = job_xml("SHARDS", "COMMIT", "REQUEST_ID", root=PIPELINE)
 PARAMETERS = {"REQUEST_ID": "r1"}

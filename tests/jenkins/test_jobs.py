@@ -10,11 +10,10 @@ from pathlib import Path
 
 import pytest
 import yaml
-
-from pipeline.errors import ConfigurationError
-from pipeline.jenkins.jobs import definitions, job_names, to_xml, xml_by_name
-from pipeline.jenkins.render import jenkinsfile, render
-from pipeline.settings import Settings
+from covfleet.errors import ConfigurationError
+from covfleet.jenkins.jobs import definitions, job_names, to_xml, xml_by_name
+from covfleet.jenkins.render import jenkinsfile, render
+from covfleet.settings.schema import Settings
 
 FOLDER = "team/coverage/"
 PIPELINE, MULTIJOB = f"{FOLDER}covfleet", f"{FOLDER}covfleet-multi"

@@ -10,18 +10,17 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from covfleet import cli
+from covfleet.adapters.jenkins.groovy import GroovyLint
+from covfleet.errors import PipelineError, ServiceError
+from covfleet.jenkins.lint import Finding, findings
+from covfleet.jenkins.render import render
+from covfleet.jenkins.requirements import STEPS, plugins_of_steps
+from covfleet.jenkins.steps import calls
+from covfleet.settings.schema import JenkinsSettings, Settings
 from support.controllers import Place
 from support.fake_jenkins import FakeJenkins
 from support.needs import missing
-
-from pipeline import cli
-from pipeline.adapters.groovy_lint import GroovyLint
-from pipeline.errors import PipelineError, ServiceError
-from pipeline.jenkins.lint import Finding, findings
-from pipeline.jenkins.render import render
-from pipeline.jenkins.requirements import STEPS, plugins_of_steps
-from pipeline.jenkins.steps import calls
-from pipeline.settings import JenkinsSettings, Settings
 
 SOUND = """\
 pipeline {

@@ -6,16 +6,15 @@ import shutil
 from pathlib import Path
 
 import pytest
+from covfleet.adapters.folder.store import LocalStore
+from covfleet.jenkins.jobs import definitions
+from covfleet.settings.load import load_settings
+from covfleet.store.keys import CommitKeys
 from support.dataset_equal import arcs_by_file
 from support.jenkins_project import ALL_LINES, TESTS, SmallProject, settings_table
 from support.jenkinsfiles import commit_all
 from support.multijobs import MultiJob
 from support.processes import start_covfleet
-
-from pipeline.adapters.local_store import LocalStore
-from pipeline.configure import load_settings
-from pipeline.jenkins.jobs import definitions
-from pipeline.keys import CommitKeys
 
 SAMPLE = Path(__file__).parents[2] / "examples" / "trading"
 COPIED = shutil.ignore_patterns(".covfleet", "__pycache__")

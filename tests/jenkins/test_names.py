@@ -8,12 +8,11 @@ import xml.etree.ElementTree as ET
 
 import pytest
 import yaml
+from covfleet.jenkins.quoting import casc_block, casc_text, groovy, jjb_text, shell, yaml_text
+from covfleet.settings import names
 from hypothesis import given
 from hypothesis import strategies as st
 from support.jenkinsfiles import groovy_environment
-
-from pipeline import names
-from pipeline.jenkins.quoting import casc_block, casc_text, groovy, jjb_text, shell, yaml_text
 
 HOSTILE = (
     "it's",
@@ -132,7 +131,7 @@ ACCEPTED = {
     ),
     names.web_url: ("", "https://jenkins.example.org/", "http://127.0.0.1:8080/jenkins"),
     names.inner_path: ("jenkins", "ci/jenkins", ".ci/generated files"),
-    names.command_line: ("covfleet", "python3 -m pipeline.cli", "'/opt/my tools/covfleet' -v"),
+    names.command_line: ("covfleet", "python3 -m covfleet", "'/opt/my tools/covfleet' -v"),
     names.plugin_version: ("2.0.6", "1885.v730b_5c25b_da_e"),
 }
 
@@ -248,7 +247,7 @@ def test_what_a_block_would_change_is_refused(text: str) -> None:
     "text", [text for text in HOSTILE if not set(text) & set("\a\f\b\x85\u2028\ufeff\r")]
 )
 def test_hostile_texts_come_back_from_the_xml_that_job_builder_makes(text: str) -> None:
-    from pipeline.jenkins.jobs import to_xml
+    from covfleet.jenkins.jobs import to_xml
 
     made = to_xml(
         f"- job:\n    name: x\n    description: {jjb_text(text)}\n"

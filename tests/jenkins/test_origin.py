@@ -10,11 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-
-from pipeline.adapters.git_tree import GitTree
-from pipeline.errors import ConfigurationError
-from pipeline.model import Checkout
-from pipeline.origin import JenkinsBuild, Origin, in_jenkins, jenkins_build
+from covfleet.adapters.git import GitTree
+from covfleet.errors import ConfigurationError
+from covfleet.jenkins.origin import JenkinsBuild, Origin, in_jenkins, jenkins_build
+from covfleet.model import Checkout
 
 ENVIRON = {
     "PATH": os.environ["PATH"],
@@ -354,7 +353,7 @@ def test_the_build_is_jenkins_tag_in_characters_that_the_store_allows(
     found = jenkins_build(environ, tmp_path)
     assert found
     assert re.fullmatch(build, found.build)
-    from pipeline.keys import CommitKeys
+    from covfleet.store.keys import CommitKeys
 
     CommitKeys("c").build(f"{found.build}.3f9a")
 
@@ -383,7 +382,7 @@ def test_jenkins_variables_say_nothing_of_a_project_outside_its_workspace(tmp_pa
 def covfleet(project: Path, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
     environ = {**ENVIRON, "WORKSPACE": str(project), "JOB_NAME": "team/app", "BUILD_NUMBER": "7", **variables}
     return subprocess.run(
-        [sys.executable, "-P", "-m", "pipeline.cli", *arguments],
+        [sys.executable, "-P", "-m", "covfleet", *arguments],
         cwd=project,
         env={**environ, "PYTHONPATH": str(Path(__file__).parents[2])},
         capture_output=True,

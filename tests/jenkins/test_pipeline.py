@@ -8,18 +8,17 @@ import shutil
 from pathlib import Path
 
 import pytest
+from covfleet.adapters.stores import open_store
+from covfleet.jenkins.render import drifts, jenkinsfile, render
+from covfleet.settings.load import load_settings
+from covfleet.settings.schema import Settings
+from covfleet.store.builds import latest_build
+from covfleet.store.keys import CommitKeys
 from support.dataset_equal import arcs_by_file
 from support.jenkins_project import ALL_LINES, TESTS, SmallProject, settings_table
 from support.jenkinsfiles import LIGHT_LABEL, SHARD_LABEL, Job, commit_all, git
 from support.processes import start_covfleet
 from support.runs import write_project
-
-from pipeline.adapters.stores import open_store
-from pipeline.builds import latest_build
-from pipeline.configure import load_settings
-from pipeline.jenkins.render import drifts, jenkinsfile, render
-from pipeline.keys import CommitKeys
-from pipeline.settings import Settings
 
 ROOT = Path(__file__).parents[2]
 SAMPLE = ROOT / "examples" / "trading"

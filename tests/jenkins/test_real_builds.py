@@ -19,12 +19,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from covfleet.jenkins.jobs import definitions
+from covfleet.settings.load import load_settings
 from support.controllers import Place, real_place
 from support.jenkinsfiles import commit_all
 from support.processes import covfleet, wait_for
-
-from pipeline.configure import load_settings
-from pipeline.jenkins.jobs import definitions
 
 SAMPLE = Path(__file__).parents[2] / "examples" / "trading"
 FAILING = "def test_it():\n    assert False\n"
@@ -41,7 +40,7 @@ def project(tmp_path: Path, real: Place) -> Iterator[Path]:
     """The sample project, with the controller and a store beside it in its settings, served by git."""
     folder, port = tmp_path / "served" / "trading", free_port()
     shutil.copytree(SAMPLE, folder, ignore=shutil.ignore_patterns(".covfleet", "__pycache__"))
-    command = shlex.join([sys.executable, "-P", "-m", "pipeline.cli"])
+    command = shlex.join([sys.executable, "-P", "-m", "covfleet"])
     jenkins = {
         "repository": f"git://127.0.0.1:{port}/trading",
         "folder": real.folder,

@@ -11,12 +11,11 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from covfleet import cli
+from covfleet.errors import ConfigurationError
+from covfleet.jenkins.render import drifts, jenkinsfile, render
+from covfleet.settings.schema import Settings
 from support.jenkinsfiles import groovy_environment
-
-from pipeline import cli
-from pipeline.errors import ConfigurationError
-from pipeline.jenkins.render import drifts, jenkinsfile, render
-from pipeline.settings import Settings
 
 FILES = ("Jenkinsfile", "jenkins/jobs.yaml", "jenkins/cloud.yaml")
 
@@ -69,7 +68,7 @@ def test_the_bytes_are_the_same_in_every_locale_and_whatever_the_hash_seed(
     for name in FILES:
         (project / name).unlink()
     environ = {**os.environ, **variables, "PYTHONHASHSEED": "4711", "TZ": "Pacific/Auckland"}
-    command = [sys.executable, "-m", "pipeline.cli", "jenkins", "render", "--project", str(project)]
+    command = [sys.executable, "-m", "covfleet", "jenkins", "render", "--project", str(project)]
     subprocess.run(command, env=environ, check=True, capture_output=True, timeout=60)
     assert contents(project) == expected
 
@@ -307,7 +306,7 @@ def test_nothing_secret_that_stands_in_the_settings_reaches_a_generated_file(pro
 
 def test_the_files_of_this_repository_are_up_to_date() -> None:
     root = Path(__file__).parents[2]
-    from pipeline.configure import load_settings
+    from covfleet.settings.load import load_settings
 
     found = drifts(render(load_settings(root, {}, {}), root), root)
     assert not found, "run `covfleet jenkins render`:\n" + "".join(drift.diff for drift in found)

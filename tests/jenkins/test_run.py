@@ -8,18 +8,17 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from covfleet import cli
+from covfleet.adapters.jenkins.controller import JenkinsController
+from covfleet.errors import ConfigurationError, JenkinsError, JenkinsUnavailableError, PipelineError
+from covfleet.jenkins.jobs import definitions
+from covfleet.jenkins.outcome import code_in_console, judge
+from covfleet.jenkins.trigger import Request, find, locate, new_request, start
+from covfleet.ports.controller import Build
+from covfleet.settings.schema import Settings
 from support.controllers import HandClock, Place
 from support.fake_jenkins import MULTIJOB, PIPELINE, FakeJenkins, Script, Step, job_xml
 from support.processes import covfleet
-
-from pipeline import cli
-from pipeline.adapters.jenkins_controller import JenkinsController
-from pipeline.controller import Build
-from pipeline.errors import ConfigurationError, JenkinsError, JenkinsUnavailableError, PipelineError
-from pipeline.jenkins.jobs import definitions
-from pipeline.jenkins.outcome import code_in_console, judge
-from pipeline.jenkins.trigger import Request, find, locate, new_request, start
-from pipeline.settings import Settings
 
 JOB = job_xml("SHARDS", "COMMIT", "REPLAN", "REQUEST_ID", root=PIPELINE)
 REQUEST = Request("covfleet", "r1", {"SHARDS": "3"})

@@ -7,17 +7,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from covfleet import cli
+from covfleet.adapters.folder.store import LocalStore
+from covfleet.adapters.jenkins.controller import JenkinsController
+from covfleet.jenkins.follow import Follower
+from covfleet.jenkins.stored import stored
+from covfleet.jenkins.trigger import Place
+from covfleet.model import DataFile, Ledger, ReportManifest, ShardShare, Totals, Verdict
+from covfleet.store.documents import to_json
+from covfleet.store.keys import BuildKeys
 from support.controllers import HandClock
 from support.fake_jenkins import MULTIJOB, PIPELINE, FakeJenkins, Script, Step, job_xml
-
-from pipeline import cli
-from pipeline.adapters.jenkins_controller import JenkinsController
-from pipeline.adapters.local_store import LocalStore
-from pipeline.jenkins.follow import Follower
-from pipeline.jenkins.stored import stored
-from pipeline.jenkins.trigger import Place
-from pipeline.keys import BuildKeys
-from pipeline.model import DataFile, Ledger, ReportManifest, ShardShare, Totals, Verdict, to_json
 
 COMMIT = "c0ffee" * 6 + "abcd"
 JOB = job_xml("SHARDS", "COMMIT", "REQUEST_ID", root=PIPELINE)

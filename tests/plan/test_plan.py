@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import pytest
+from covfleet.errors import ConfigurationError
+from covfleet.model import Batch
+from covfleet.plan.cutting import cut, deal, expected_durations, group_batch, number
+from covfleet.settings.schema import GroupSettings
 from hypothesis import given
 from hypothesis import strategies as st
-
-from pipeline.errors import ConfigurationError
-from pipeline.model import Batch
-from pipeline.plan import cut, deal, expected_durations, group_batch, number
-from pipeline.settings import GroupSettings
 
 TESTS = ("a.py::one", "a.py::two", "b.py::one", "c.py::C::one")
 

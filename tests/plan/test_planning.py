@@ -5,10 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from covfleet.adapters.folder.store import LocalStore
+from covfleet.errors import StoreError
 from support.runs import new_build, write_project
-
-from pipeline.adapters.local_store import LocalStore
-from pipeline.errors import StoreError
 
 
 class Careless(LocalStore):

@@ -17,12 +17,12 @@ from urllib.parse import quote, unquote, urljoin
 from urllib.request import urlopen
 
 import pytest
+from covfleet.errors import ConfigurationError, IncompleteDataError, StoreError
+from covfleet.model import DataFile, Ledger, ReportFile, ReportManifest, Totals, Verdict
+from covfleet.publish.stage import publish_build
+from covfleet.store.documents import to_json
+from covfleet.store.keys import BuildKeys, SiteKeys
 from support.troubled_store import TroubledStore
-
-from pipeline.errors import ConfigurationError, IncompleteDataError, StoreError
-from pipeline.keys import BuildKeys, SiteKeys
-from pipeline.model import DataFile, Ledger, ReportFile, ReportManifest, Totals, Verdict, to_json
-from pipeline.publish import publish_build
 
 HOSTILE = "\"><script>alert(1)</script>&'{{ 7*7 }}/../.."
 FILES = {

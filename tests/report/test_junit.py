@@ -9,11 +9,10 @@ from typing import get_args
 from xml.etree import ElementTree as ET
 
 import pytest
+from covfleet.model import Outcome, TestOutcome
+from covfleet.report.own.junit import write_junit
 from hypothesis import given
 from hypothesis import strategies as st
-
-from pipeline.model import Outcome, TestOutcome
-from pipeline.report.junit import write_junit
 
 OUTCOMES = get_args(Outcome)
 

@@ -8,14 +8,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+from covfleet.errors import StoreError
+from covfleet.model import ReportManifest, Verdict
+from covfleet.report.stage import Places, report_build
+from covfleet.store.documents import from_json
+from covfleet.store.keys import BuildKeys, report_cache, reported
 from support.combined import KEYS, combined_build, next_build
 from support.stock_bytes import contents
 from support.troubled_store import TroubledStore
-
-from pipeline.errors import StoreError
-from pipeline.keys import BuildKeys, report_cache, reported
-from pipeline.model import ReportManifest, Verdict, from_json
-from pipeline.report.stage import Places, report_build
 
 
 @dataclass

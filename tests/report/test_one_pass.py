@@ -12,18 +12,17 @@ from pathlib import Path
 import coverage
 import coverage.html
 import pytest
+from covfleet.errors import IncompleteDataError, PipelineError
+from covfleet.report.onepass import engine
+from covfleet.report.onepass.fragments import FragmentMaker
+from covfleet.report.onepass.sharing import normal_html
+from covfleet.report.rendering import Rendered, Rendering, render
 from hypothesis import given
 from hypothesis import strategies as st
 from support import stock_bytes
 from support.measured import Measured, measure
 from support.needs import missing
 from support.processes import pids_with, wait_for, without_settings
-
-from pipeline.errors import IncompleteDataError, PipelineError
-from pipeline.report import engine
-from pipeline.report.fragments import FragmentMaker
-from pipeline.report.rendering import Rendered, Rendering, render
-from pipeline.report.sharing import normal_html
 
 ROOT = Path(__file__).parents[2]
 
@@ -111,8 +110,8 @@ def test_a_killed_process_is_an_error_not_a_report_without_its_sources(
 ENDLESS = """
 import sys, time
 from pathlib import Path
-from pipeline.report.fragments import FragmentMaker
-from pipeline.report.rendering import Rendering, render
+from covfleet.report.onepass.fragments import FragmentMaker
+from covfleet.report.rendering import Rendering, render
 
 FragmentMaker.make = lambda *_: time.sleep(600)
 data, sources, out = map(Path, sys.argv[1:])

@@ -8,21 +8,15 @@ from pathlib import Path
 from xml.etree import ElementTree as ET
 
 import pytest
+from covfleet.errors import IncompleteDataError, StoreError
+from covfleet.gate.stage import gate_build
+from covfleet.model import Ledger, ReportManifest, Totals
+from covfleet.report.stage import Places, report_build
+from covfleet.settings.schema import GateSettings
+from covfleet.store.documents import from_json, to_json
+from covfleet.store.keys import BuildKeys, report_cache, reported
 from support.combined import combined_build
 from support.troubled_store import TroubledStore
-
-from pipeline.errors import IncompleteDataError, StoreError
-from pipeline.gate import gate_build
-from pipeline.keys import BuildKeys, report_cache, reported
-from pipeline.model import (
-    Ledger,
-    ReportManifest,
-    Totals,
-    from_json,
-    to_json,
-)
-from pipeline.report.stage import Places, report_build
-from pipeline.settings import GateSettings
 
 KEYS = BuildKeys("c1", "b1")
 

@@ -10,17 +10,17 @@ from pathlib import Path
 from xml.etree import ElementTree as ET
 
 import pytest
+from covfleet.model import Ledger, Problem, ShardShare, TestOutcome, Totals, Verdict
+from covfleet.report.own.badge import badge
+from covfleet.report.own.figures import FileFigures
+from covfleet.report.own.summary import Summary, read_summary, summarise, to_markdown
+from covfleet.report.own.terminal import print_summary
+from covfleet.store.documents import to_json
+from covfleet.text import markdown, one_line, printable, seconds
 from hypothesis import example, given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 from rich.console import Console
-
-from pipeline.model import Ledger, Problem, ShardShare, TestOutcome, Totals, Verdict, to_json
-from pipeline.report.badge import badge
-from pipeline.report.figures import FileFigures
-from pipeline.report.summary import Summary, read_summary, summarise, to_markdown
-from pipeline.report.terminal import print_summary
-from pipeline.report.text import markdown, one_line, printable, seconds
 
 TOTALS = Totals(
     files=3, statements=3000, covered_statements=2999, branches=7, covered_branches=7, measures_branches=True

@@ -15,14 +15,13 @@ from pathlib import Path
 
 import pytest
 from coverage import CoverageData
+from covfleet.report.cache import file as bundles
+from covfleet.report.cache.branch import cache_here
+from covfleet.report.cache.file import open_bundle, pack_entry, write_bundle
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from support import stock_bytes
 from support.measured import Measured, measure
-
-from pipeline.report import bundle as bundles
-from pipeline.report.bundle import open_bundle, pack_entry, write_bundle
-from pipeline.report.shelf import cache_here
 
 CONFIG = "[html]\nshow_contexts = true\n"
 FRAGMENT, FACTS = 1, 1  # entries
@@ -317,8 +316,8 @@ def test_entries_are_forgotten_when_nobody_used_them_for_long(project: Project) 
 AT_ONCE = """
 import sys
 from pathlib import Path
-from pipeline.report.rendering import Rendering, render
-from pipeline.report.shelf import cache_here
+from covfleet.report.rendering import Rendering, render
+from covfleet.report.cache.branch import cache_here
 
 data, sources, out, folder = map(Path, sys.argv[1:])
 for number in range(4):

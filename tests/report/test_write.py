@@ -11,11 +11,10 @@ from pathlib import Path
 from xml.etree import ElementTree as ET
 
 import pytest
+from covfleet.errors import ConfigurationError, IncompleteDataError
+from covfleet.model import Ledger, TestOutcome, Totals, Verdict
+from covfleet.report.write import REPORTS, ReportRequest, write_reports
 from support.measured import Measured, coverage, measure
-
-from pipeline.errors import ConfigurationError, IncompleteDataError
-from pipeline.model import Ledger, TestOutcome, Totals, Verdict
-from pipeline.report.write import REPORTS, ReportRequest, write_reports
 
 LEDGER = Ledger(
     commit="c1", build="b1", branch="main", verdict="complete", tests_planned=2, outcomes={"passed": 2}

@@ -19,18 +19,17 @@ import requests
 import yaml
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
+from covfleet.jenkins.jobs import definitions
+from covfleet.jenkins.render import render
+from covfleet.jenkins.requirements import LEAST, lacks, plugins_of, plugins_of_steps
+from covfleet.jenkins.xml_forms import parse
+from covfleet.settings.load import load_settings
+from covfleet.settings.schema import JenkinsSettings, Settings
 from support.controllers import Place, real_place
 from support.fake_jenkins import Answer, FakeJenkins, Script, Step
 from support.needs import missing
 from support.processes import wait_for
 from support.seaweed import Seaweed
-
-from pipeline.configure import load_settings
-from pipeline.jenkins.jobs import definitions
-from pipeline.jenkins.render import render
-from pipeline.jenkins.requirements import LEAST, lacks, plugins_of, plugins_of_steps
-from pipeline.jenkins.xml_forms import parse
-from pipeline.settings import JenkinsSettings, Settings
 
 ROOT = Path(__file__).parents[2]
 HERE = ROOT / "docker" / "jenkins"

@@ -7,10 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
-from pipeline.configure import load_settings
-from pipeline.errors import ConfigurationError
-from pipeline.settings import Settings
+from covfleet.errors import ConfigurationError
+from covfleet.settings.load import load_settings
+from covfleet.settings.schema import Settings
 
 
 def load(

@@ -5,9 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from covfleet.shard.collect import Harvest
 from support.datafiles import DAMAGE, HOSTILE, tampered, write_data
-
-from pipeline.shard.harvest import Harvest
 
 ROWS = {"": {"a.py": range(1, 400), "pkg/b.py": [1]}}
 

@@ -7,12 +7,12 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-
-from pipeline.adapters.local_store import LocalStore
-from pipeline.keys import CommitKeys
-from pipeline.model import Batch, Claim, Environment, Heartbeat, Measurement, Plan, from_json, to_json
-from pipeline.shard.leases import Leases, Silence, steal_order
-from pipeline.shard.pulse import Pulse
+from covfleet.adapters.folder.store import LocalStore
+from covfleet.model import Batch, Claim, Environment, Heartbeat, Measurement, Plan
+from covfleet.shard.heart import Pulse
+from covfleet.shard.leases import Leases, Silence, steal_order
+from covfleet.store.documents import from_json, to_json
+from covfleet.store.keys import CommitKeys
 
 KEYS = CommitKeys("c0ffee").build("b1")
 LEASE_S = 30.0

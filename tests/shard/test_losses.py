@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import pytest
+from covfleet.errors import WorkerError
+from covfleet.model import Heartbeat
+from covfleet.store.documents import from_json
 from support.mounts import tmpfs
 from support.runs import lines_of, new_build, write_project
-
-from pipeline.errors import WorkerError
-from pipeline.model import Heartbeat, from_json
 
 APP = """
     def double(x):

@@ -14,12 +14,11 @@ from pathlib import Path
 import pytest
 from checks.cores import compare_cores, measured
 from checks.suites import Project
+from covfleet.adapters.processes.launchers import WORKER
+from covfleet.worker.core_comparison import Pair, pairs_in
 from support.interpreters import environment, interpreter
 from support.needs import missing
 from support.runs import Build, lines_of, new_build, write_project
-
-from pipeline.adapters.launchers import WORKER
-from pipeline.cores import Pair, pairs_in
 
 CASES = Path(__file__).parent.parent / "data" / "contexts"
 PACKAGES = ("coverage", "pytest", "pytest-cov", "greenlet")

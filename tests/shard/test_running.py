@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 from coverage import CoverageData
+from covfleet.adapters.folder.store import LocalStore
+from covfleet.adapters.git import GitTree
+from covfleet.model import BatchResult, TestOutcome
+from covfleet.store.documents import to_json
 from support.runs import lines_of, new_build, write_project
-
-from pipeline.adapters.git_tree import GitTree
-from pipeline.adapters.local_store import LocalStore
-from pipeline.model import BatchResult, TestOutcome, to_json
 
 APP = """
     def double(x):
@@ -124,7 +124,7 @@ def test_a_hang_ends_at_the_batch_s_limit_and_the_rest_runs(tmp_path):
 
 
 def test_a_hang_that_ignores_sigterm_is_killed(tmp_path, monkeypatch):
-    monkeypatch.setattr("pipeline.shard.batch.GRACE_S", 0.3)
+    monkeypatch.setattr("covfleet.shard.batch.GRACE_S", 0.3)
     code = """
         import signal, time
         def test_deaf():
@@ -470,7 +470,7 @@ def test_a_shard_told_to_stop_keeps_what_is_finished_and_another_goes_on(tmp_pat
 
 
 def test_a_shard_without_its_interpreter_says_what_to_set(tmp_path):
-    from pipeline.errors import WorkerError
+    from covfleet.errors import WorkerError
 
     project = write_project(tmp_path, {"test_x.py": "def test_x(): pass\n"})
     build = new_build(project)
@@ -520,7 +520,7 @@ def test_credentials_of_this_process_do_not_reach_the_tests(tmp_path, monkeypatc
 def test_the_worker_ends_when_its_agent_is_gone(tmp_path):
     import sys
 
-    from pipeline.adapters.launchers import WORKER
+    from covfleet.adapters.processes.launchers import WORKER
 
     project = write_project(tmp_path, {"test_x.py": "import time\ndef test_x(): time.sleep(60)\n"})
     (tmp_path / "out").mkdir()

@@ -8,13 +8,12 @@ from pathlib import Path
 from types import MappingProxyType
 
 import pytest
+from covfleet.adapters.processes.launchers import WORKER
+from covfleet.adapters.processes.worker import ProcessLauncher, ProcessWorker
+from covfleet.ports.worker import WorkerSpec
+from covfleet.worker.core_comparison import Sight, compare, compare_until_sure
 from support.interpreters import environment, monitoring_interpreter
 from support.runs import Build, lines_of, new_build, write_project
-
-from pipeline.adapters.launchers import WORKER
-from pipeline.adapters.process_worker import ProcessLauncher, ProcessWorker
-from pipeline.cores import Sight, compare, compare_until_sure
-from pipeline.ports import WorkerSpec
 
 FILES = {
     "app.py": "def double(x):\n    y = 2 * x\n    return y\n",

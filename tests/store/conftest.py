@@ -8,11 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from covfleet.adapters.stores import open_store
+from covfleet.ports.object_store import ObjectStore
+from covfleet.settings.schema import S3Settings, Settings
 from support.seaweed import DOMAIN, Seaweed
-
-from pipeline.adapters.stores import open_store
-from pipeline.ports import ObjectStore
-from pipeline.settings import S3Settings, Settings
 
 KINDS = [
     "folder",

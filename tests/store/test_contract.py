@@ -10,13 +10,12 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-
-from pipeline.adapters.stores import open_store
-from pipeline.errors import ConfigurationError, ObjectNotFoundError, PreconditionFailedError, StoreError
-from pipeline.keys import PROBE
-from pipeline.ports import ObjectStore
-from pipeline.settings import Settings
-from pipeline.transfer import download_all, probe_conditions, put_once, upload_all
+from covfleet.adapters.stores import open_store
+from covfleet.errors import ConfigurationError, ObjectNotFoundError, PreconditionFailedError, StoreError
+from covfleet.ports.object_store import ObjectStore
+from covfleet.settings.schema import Settings
+from covfleet.store.keys import PROBE
+from covfleet.store.transfer import download_all, probe_conditions, put_once, upload_all
 
 HOSTILE = [
     "",
@@ -228,9 +227,9 @@ def test_threads_that_replace_have_one_winner(store: ObjectStore) -> None:
 CLAIMS = """
 import sys, time
 from pathlib import Path
-from pipeline.adapters.stores import open_store
-from pipeline.settings import Settings
-from pipeline.transfer import put_once
+from covfleet.adapters.stores import open_store
+from covfleet.settings.schema import Settings
+from covfleet.store.transfer import put_once
 
 url, settings, name = sys.argv[1:]
 store = open_store(url, Settings.model_validate_json(settings), Path("/"))

@@ -8,14 +8,13 @@ from pathlib import Path
 
 import pytest
 import zstandard
-
-from pipeline.combine.verify import data_file
-from pipeline.data_files import UnpackingError, key_of, packed_path, receive, send, stored_name, unpack
-from pipeline.errors import ConfigurationError
-from pipeline.keys import CommitKeys
-from pipeline.model import DataFile
-from pipeline.ports import ObjectStore
-from pipeline.settings import Settings
+from covfleet.combine.verify import data_file
+from covfleet.errors import ConfigurationError
+from covfleet.model import DataFile
+from covfleet.ports.object_store import ObjectStore
+from covfleet.settings.schema import Settings
+from covfleet.store.data_files import UnpackingError, key_of, packed_path, receive, send, stored_name, unpack
+from covfleet.store.keys import CommitKeys
 
 KEYS = CommitKeys("c0ffee")
 

@@ -10,9 +10,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-
-from pipeline.adapters.local_store import LocalStore
-from pipeline.errors import ObjectNotFoundError, PreconditionFailedError, StoreError
+from covfleet.adapters.folder.store import LocalStore
+from covfleet.errors import ObjectNotFoundError, PreconditionFailedError, StoreError
 
 
 @pytest.fixture
@@ -113,7 +112,7 @@ def test_a_full_disk_leaves_the_old_object(store: LocalStore, root: Path) -> Non
     store.put("a", b"old")
     code = (
         "import resource, signal, sys; from pathlib import Path\n"
-        "from pipeline.adapters.local_store import LocalStore; from pipeline.errors import StoreError\n"
+        "from covfleet.adapters.folder.store import LocalStore; from covfleet.errors import StoreError\n"
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))\n"
         "try: LocalStore(Path(sys.argv[1])).put('a', bytes(5000))\n"
@@ -129,7 +128,7 @@ def test_a_full_disk_leaves_the_old_object(store: LocalStore, root: Path) -> Non
 def test_a_writer_that_is_killed_leaves_nothing_that_a_listing_shows(store: LocalStore, root: Path) -> None:
     code = (
         "import os, shutil, signal, sys; from pathlib import Path\n"
-        "from pipeline.adapters.local_store import LocalStore\n"
+        "from covfleet.adapters.folder.store import LocalStore\n"
         "def die(source, target): target.write_bytes(b'ha'); os.kill(os.getpid(), signal.SIGKILL)\n"
         "shutil.copyfile = die\n"
         "LocalStore(Path(sys.argv[1])).upload(Path(sys.executable), 'commit/a')\n"
@@ -175,8 +174,8 @@ def test_replacements_by_several_processes_lose_none(store: LocalStore, root: Pa
     store.put("count", b"0")
     code = (
         "import sys; from pathlib import Path\n"
-        "from pipeline.adapters.local_store import LocalStore\n"
-        "from pipeline.errors import PreconditionFailedError\n"
+        "from covfleet.adapters.folder.store import LocalStore\n"
+        "from covfleet.errors import PreconditionFailedError\n"
         "store, done = LocalStore(Path(sys.argv[1])), 0\n"
         "while done < 50:\n"
         "    held = store.get('count')\n"

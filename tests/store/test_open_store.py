@@ -7,12 +7,11 @@ import sys
 from pathlib import Path
 
 import pytest
-
-from pipeline.adapters.local_store import LocalStore
-from pipeline.adapters.s3_store import S3Store
-from pipeline.adapters.stores import open_store
-from pipeline.errors import ConfigurationError
-from pipeline.settings import Settings
+from covfleet.adapters.folder.store import LocalStore
+from covfleet.adapters.s3.store import S3Store
+from covfleet.adapters.stores import open_store
+from covfleet.errors import ConfigurationError
+from covfleet.settings.schema import Settings
 
 
 @pytest.mark.parametrize(
@@ -89,8 +88,8 @@ def test_a_bucket_is_opened_without_speaking_to_it(
 
 def test_a_folder_is_opened_without_loading_boto3(tmp_path: Path) -> None:
     code = (
-        "import sys; from pathlib import Path; from pipeline.adapters.stores import open_store\n"
-        "from pipeline.settings import Settings\n"
+        "import sys; from pathlib import Path; from covfleet.adapters.stores import open_store\n"
+        "from covfleet.settings.schema import Settings\n"
         "open_store('store', Settings(), Path('/')); print('botocore' in sys.modules)\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -6,10 +6,9 @@ import hashlib
 from pathlib import Path
 
 import pytest
-
-from pipeline.adapters.local_store import LocalStore
-from pipeline.adapters.overlay_store import OverlayStore
-from pipeline.errors import ObjectNotFoundError, PreconditionFailedError
+from covfleet.adapters.folder.overlay import OverlayStore
+from covfleet.adapters.folder.store import LocalStore
+from covfleet.errors import ObjectNotFoundError, PreconditionFailedError
 
 
 @pytest.fixture

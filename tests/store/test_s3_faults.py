@@ -10,13 +10,12 @@ from pathlib import Path
 
 import botocore.auth
 import pytest
+from covfleet.adapters.s3.store import S3Store
+from covfleet.errors import ConfigurationError, ObjectNotFoundError, PreconditionFailedError, StoreError
+from covfleet.settings.schema import S3Settings
+from covfleet.store.transfer import download_all, probe_conditions, put_once
 from support.faulty_proxy import Fault, FaultyProxy
 from support.seaweed import Seaweed
-
-from pipeline.adapters.s3_store import S3Store
-from pipeline.errors import ConfigurationError, ObjectNotFoundError, PreconditionFailedError, StoreError
-from pipeline.settings import S3Settings
-from pipeline.transfer import download_all, probe_conditions, put_once
 
 pytestmark = pytest.mark.s3
 

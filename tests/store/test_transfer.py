@@ -7,10 +7,9 @@ import time
 from pathlib import Path
 
 import pytest
-
-from pipeline.adapters.local_store import LocalStore
-from pipeline.errors import ObjectNotFoundError, PreconditionFailedError, StoreError
-from pipeline.transfer import download_all, probe_conditions, put_once, upload_all
+from covfleet.adapters.folder.store import LocalStore
+from covfleet.errors import ObjectNotFoundError, PreconditionFailedError, StoreError
+from covfleet.store.transfer import download_all, probe_conditions, put_once, upload_all
 
 
 class DeadStore(LocalStore):

@@ -9,9 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pipeline.combine.verify import data_file
-from pipeline.keys import BuildKeys
-from pipeline.model import (
+from covfleet.combine.verify import data_file
+from covfleet.model import (
     Batch,
     BatchResult,
     DataFile,
@@ -20,10 +19,11 @@ from pipeline.model import (
     Plan,
     SourceFile,
     TestOutcome,
-    to_json,
 )
-from pipeline.ports import ObjectStore
-from pipeline.sources import manifest, pack
+from covfleet.ports.object_store import ObjectStore
+from covfleet.store.documents import to_json
+from covfleet.store.keys import BuildKeys
+from covfleet.store.sources import manifest, pack
 
 COMMIT = "c0ffee"
 BUILD = "7"

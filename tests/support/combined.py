@@ -6,8 +6,7 @@ import hashlib
 from dataclasses import replace
 from pathlib import Path
 
-from pipeline.keys import BuildKeys
-from pipeline.model import (
+from covfleet.model import (
     Batch,
     BatchResult,
     DataFile,
@@ -17,10 +16,11 @@ from pipeline.model import (
     Plan,
     TestOutcome,
     Verdict,
-    from_json,
-    to_json,
 )
-from pipeline.sources import manifest, pack
+from covfleet.store.documents import from_json, to_json
+from covfleet.store.keys import BuildKeys
+from covfleet.store.sources import manifest, pack
+
 from support.measured import measure
 from support.troubled_store import TroubledStore
 

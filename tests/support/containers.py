@@ -10,8 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import docker
-
-from pipeline.ports import Worker
+from covfleet.ports.worker import Worker
 
 PUPPET = Path(__file__).parent / "puppet.py"
 

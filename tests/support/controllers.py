@@ -16,9 +16,9 @@ from dataclasses import dataclass
 
 import pytest
 import requests
+from covfleet.adapters.jenkins.controller import JenkinsController
+from covfleet.ports.controller import Controller
 
-from pipeline.adapters.jenkins_controller import JenkinsController
-from pipeline.controller import Controller
 from support.fake_jenkins import FakeJenkins, folder_xml
 
 URL = "COVFLEET_TEST_JENKINS_URL"

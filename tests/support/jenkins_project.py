@@ -6,12 +6,14 @@ import json
 import textwrap
 from pathlib import Path
 
-from pipeline.adapters.local_store import LocalStore
-from pipeline.builds import latest_build, read_plan
-from pipeline.configure import load_settings
-from pipeline.jenkins.render import jenkinsfile
-from pipeline.keys import CommitKeys
-from pipeline.model import Ledger, Plan, from_json
+from covfleet.adapters.folder.store import LocalStore
+from covfleet.jenkins.render import jenkinsfile
+from covfleet.model import Ledger, Plan
+from covfleet.settings.load import load_settings
+from covfleet.store.builds import latest_build, read_plan
+from covfleet.store.documents import from_json
+from covfleet.store.keys import CommitKeys
+
 from support.jenkinsfiles import Ended, Job, commit_all
 from support.runs import lines_of, write_project
 

@@ -6,9 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.adapters.stores import open_store
-from pipeline.ports import ObjectStore
-from pipeline.settings import Settings
+from covfleet.adapters.stores import open_store
+from covfleet.ports.object_store import ObjectStore
+from covfleet.settings.schema import Settings
+
 from support.builds import StoredBuild
 from support.datafiles import write_data
 from support.seaweed import Seaweed

@@ -43,7 +43,7 @@ def wait_for(condition: Callable[[], object], what: str, timeout_s: float = 30.0
         time.sleep(0.02)
 
 
-COVFLEET = (sys.executable, "-P", "-m", "pipeline.cli")
+COVFLEET = (sys.executable, "-P", "-m", "covfleet")
 """The command, as a process of the environment that runs the tests."""
 
 

@@ -10,19 +10,20 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from coverage import CoverageData
-
-from pipeline.adapters.launchers import WORKER
-from pipeline.adapters.local_store import LocalStore
-from pipeline.adapters.process_worker import ProcessLauncher, tests_environment
-from pipeline.adapters.system_clock import SystemClock
-from pipeline.combine.build import Combined, combine_build
-from pipeline.keys import BuildKeys, CommitKeys
-from pipeline.model import BatchResult, Checkout, Heartbeat, Plan, TestOutcome, from_json
-from pipeline.plan import PlanRequest, plan_build
-from pipeline.ports import WorkerLauncher
-from pipeline.settings import Settings
-from pipeline.shard.agent import run_shard
-from pipeline.shard.request import ShardRequest
+from covfleet.adapters.clock import SystemClock
+from covfleet.adapters.folder.store import LocalStore
+from covfleet.adapters.processes.launchers import WORKER
+from covfleet.adapters.processes.worker import ProcessLauncher, tests_environment
+from covfleet.combine.build import Combined, combine_build
+from covfleet.model import BatchResult, Checkout, Heartbeat, Plan, TestOutcome
+from covfleet.plan.request import PlanRequest
+from covfleet.plan.stage import plan_build
+from covfleet.ports.worker import WorkerLauncher
+from covfleet.settings.schema import Settings
+from covfleet.shard.agent import run_shard
+from covfleet.shard.request import ShardRequest
+from covfleet.store.documents import from_json
+from covfleet.store.keys import BuildKeys, CommitKeys
 
 QUICK = {"lease_s": 1.0, "heartbeat_s": 0.2, "checkpoint_s": 0.05}
 """Settings that let a test see a lease run out without waiting for long."""

@@ -14,11 +14,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from random import Random
 
-from pipeline.adapters.local_store import LocalStore
-from pipeline.keys import BuildKeys, CommitKeys
-from pipeline.model import Plan
-from pipeline.ports import WorkerLauncher
-from pipeline.settings import Settings
+from covfleet.adapters.folder.store import LocalStore
+from covfleet.model import Plan
+from covfleet.ports.worker import WorkerLauncher
+from covfleet.settings.schema import Settings
+from covfleet.store.keys import BuildKeys, CommitKeys
+
 from support.dataset_equal import raw_digest
 from support.runs import QUICK, Build, write_project
 

@@ -19,12 +19,11 @@ from pathlib import Path
 
 import coverage
 from coverage.cmdline import main as coverage_command
-
-from pipeline.report import engine
-from pipeline.report.bundle import open_bundle
-from pipeline.report.cache import ReportCache
-from pipeline.report.memory import Memory
-from pipeline.report.rendering import Rendering, render
+from covfleet.report.cache.contents import ReportCache
+from covfleet.report.cache.file import open_bundle
+from covfleet.report.cache.lookup import Memory
+from covfleet.report.onepass import engine
+from covfleet.report.rendering import Rendering, render
 
 STAMPS = re.compile(rb'created at [^<]*|timestamp="\d+"|"timestamp": "[^"]*"|"globals":"\w*"')
 

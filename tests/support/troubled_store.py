@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from pipeline.adapters.local_store import LocalStore
+from covfleet.adapters.folder.store import LocalStore
 
 
 class TroubledStore(LocalStore):

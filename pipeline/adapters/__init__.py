@@ -1,1 +1,0 @@
-"""Adapters: the real Docker, S3, folders, processes, git and clock behind `pipeline.ports`."""

@@ -1,0 +1,1 @@
+"""The Docker engine: images, and workers in hardened containers."""

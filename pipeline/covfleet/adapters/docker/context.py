@@ -1,0 +1,102 @@
+"""What a build sends to the engine: the files that ``.dockerignore`` leaves, as a list, a digest, an archive.
+
+The digest says whether anything that goes into an image has changed; it is taken over the same files, in
+the same order, as the archive.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import stat
+from pathlib import Path
+from typing import IO
+
+from covfleet.adapters.docker.ignore import kept_paths, parse
+from covfleet.errors import ConfigurationError
+from covfleet.ports.engine import BuildRequest
+
+DOCKERFILE = ".covfleet.Dockerfile"
+"""The Dockerfile's name within the archive; it may lie outside the context, so it needs one of its own."""
+
+_EXECUTABLE = stat.S_IXUSR
+
+
+def inputs_digest(request: BuildRequest) -> str:
+    """Return a SHA-256 (hex) over everything that decides what the build gives.
+
+    These are the Dockerfile, the build arguments, and each file of the context with its path, whether it
+    is executable, and its content. Labels, the reference and the CA bundle are not among them, nor is the
+    content of the base image.
+
+    Raises:
+        ConfigurationError: a file can't be read.
+    """
+    digest = hashlib.sha256()
+
+    def add(*parts: str | bytes) -> None:
+        for part in parts:
+            data = part.encode(errors="surrogateescape") if isinstance(part, str) else part
+            digest.update(b"%d:" % len(data) + data)
+
+    try:
+        add(request.dockerfile.read_bytes())
+        for name, value in sorted(request.build_args.items()):
+            add("argument", name, value)
+        for path in context_paths(request):
+            add("file", path, *_content(request.context / path))
+    except OSError as error:
+        raise _unreadable(error) from error
+    return digest.hexdigest()
+
+
+def context_paths(request: BuildRequest) -> tuple[str, ...]:
+    """Return what the build sends: paths relative to the context, files, folders and links, sorted.
+
+    The patterns are ``request.ignore``, then the lines of the context's ``.dockerignore``, which may
+    take some of them back with ``!``.
+    """
+    own = request.context / ".dockerignore"
+    lines = _text(own).splitlines() if own.is_file() else []
+    return kept_paths(request.context, parse([*request.ignore, *lines]))
+
+
+def write_archive(request: BuildRequest, file: IO[bytes]) -> None:
+    """Write the context and the Dockerfile to ``file`` as a tar archive, and rewind it.
+
+    Raises:
+        ConfigurationError: a file can't be read.
+    """
+    from docker.utils.build import create_archive  # noqa: PLC0415 - only builds need the SDK
+
+    # The engine leaves files out of COPY that the archive's .dockerignore names: here, covfleet's own two.
+    own = [(".dockerignore", f".dockerignore\n{DOCKERFILE}\n"), (DOCKERFILE, _text(request.dockerfile))]
+    try:
+        create_archive(str(request.context), list(context_paths(request)), file, extra_files=own)
+    except OSError as error:
+        raise _unreadable(error) from error
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise _unreadable(error, path) from error
+
+
+def _content(path: Path) -> tuple[str | bytes, ...]:
+    status = path.lstat()
+    if stat.S_ISLNK(status.st_mode):
+        return ("link", str(path.readlink()))
+    if not stat.S_ISREG(status.st_mode):
+        return ("folder",)
+    with path.open("rb") as file:
+        content = hashlib.file_digest(file, "sha256").digest()
+    return ("executable" if status.st_mode & _EXECUTABLE else "plain", content)
+
+
+def _unreadable(error: Exception, path: Path | None = None) -> ConfigurationError:
+    subject = f"{path}: {error}" if path else str(error)
+    return ConfigurationError(
+        f"the image can't be built: {subject}",
+        hint="Make the file readable, or name it in .dockerignore if the image doesn't need it.",
+    )

@@ -1,0 +1,1 @@
+"""A Jenkins controller over HTTP, and Groovy's own parser for the Jenkinsfile."""

@@ -1,0 +1,1 @@
+"""Workers and shards as plain processes of this machine."""

@@ -1,0 +1,134 @@
+"""Workers as plain subprocesses of this machine."""
+
+from __future__ import annotations
+
+import os
+import selectors
+import signal
+import subprocess
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+
+from covfleet.errors import WorkerError
+from covfleet.ports.worker import WorkerExit, WorkerSpec
+
+STDERR_TAIL_BYTES = 64 * 1024
+_READ_BYTES = 1 << 16
+_KEPT_FROM_TESTS = ("AWS_", "COVFLEET_", "COVERAGE_", "PYTEST_XDIST_", "PYTEST_CURRENT_TEST", "COV_CORE_")
+
+
+def tests_environment(environ: Mapping[str, str], extra: Mapping[str, str]) -> dict[str, str]:
+    """Return the environment for the tests: this one's, without credentials and another run's traces.
+
+    Tested code is not trusted with AWS credentials; what it does need is named in ``[tool.covfleet.env]``.
+    Compiled bytecode stays beside the sources, as after any run of pytest: the next worker needn't compile.
+    """
+    kept = {name: value for name, value in environ.items() if not name.startswith(_KEPT_FROM_TESTS)}
+    return {**kept, **extra}
+
+
+class ProcessLauncher:
+    """Starts workers with the application's interpreter, each in a process group of its own."""
+
+    def __init__(self, python: str, project: Path, environment: Mapping[str, str], worker: Path) -> None:
+        self._python = python
+        self._project = project
+        self._environment = dict(environment)
+        self._worker = worker
+
+    def launch(self, spec: WorkerSpec) -> ProcessWorker:
+        """Start a worker. Raises ``WorkerError`` if the interpreter can't be run."""
+        command = [self._python, str(self._worker), str(spec.output_dir)]
+        try:
+            process = subprocess.Popen(
+                command,
+                cwd=self._project,
+                env={**self._environment, **spec.environment},
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                start_new_session=True,
+            )
+        except OSError as error:
+            raise WorkerError(
+                f"can't run the application's interpreter {self._python}: {error.strerror}",
+                hint="Set `python` in [tool.covfleet] to the interpreter that runs the tests.",
+            ) from error
+        return ProcessWorker(process)
+
+
+class ProcessWorker:
+    """A worker in a subprocess: two pipes, and a thread that keeps the end of its standard error."""
+
+    def __init__(self, process: subprocess.Popen[bytes]) -> None:
+        assert process.stdin is not None and process.stdout is not None and process.stderr is not None
+        self._process = process
+        self._stdin, self._stdout, self._stderr = process.stdin, process.stdout, process.stderr
+        self._selector = selectors.DefaultSelector()
+        self._selector.register(self._stdout, selectors.EVENT_READ)
+        self._buffer = bytearray()
+        self._searched = 0
+        self._tail = bytearray()
+        self._drain = threading.Thread(target=self._drain_stderr, daemon=True)
+        self._drain.start()
+        self._exit: WorkerExit | None = None
+
+    def _drain_stderr(self) -> None:
+        with self._stderr:
+            while chunk := os.read(self._stderr.fileno(), _READ_BYTES):
+                self._tail += chunk
+                del self._tail[:-STDERR_TAIL_BYTES]
+
+    def send(self, line: bytes) -> None:
+        """Write one line; that the worker is dead shows in ``receive``."""
+        try:
+            self._stdin.write(line)
+            self._stdin.flush()
+        except BrokenPipeError:
+            return
+
+    def receive(self, timeout_s: float) -> bytes | None:
+        """Return the next line, ``None`` if none came in time. Raises ``EOFError`` when it is gone."""
+        while (end := self._buffer.find(b"\n", self._searched)) < 0:
+            self._searched = len(self._buffer)
+            if not self._selector.select(timeout_s):
+                return None
+            chunk = os.read(self._stdout.fileno(), _READ_BYTES)
+            if not chunk:
+                raise EOFError
+            self._buffer += chunk
+        line = bytes(self._buffer[:end])
+        del self._buffer[: end + 1]
+        self._searched = 0
+        return line
+
+    def stop(self, grace_s: float) -> WorkerExit:
+        """End the worker and all that it started: SIGTERM, then SIGKILL after ``grace_s`` seconds."""
+        if self._exit is None:
+            self._signal_group(signal.SIGTERM)
+            try:
+                self._process.wait(grace_s)
+            except subprocess.TimeoutExpired:
+                self._signal_group(signal.SIGKILL)
+                self._process.wait()
+            self._signal_group(signal.SIGKILL)  # what it left running
+            self._drain.join(timeout=1)  # a child that moved to a session of its own may hold the pipe open
+            tail = self._tail.decode("utf-8", "replace")
+            self._exit = WorkerExit(self._process.returncode, stderr_tail=tail)
+            self._close()
+        return self._exit
+
+    def _close(self) -> None:
+        self._selector.close()
+        self._stdout.close()
+        try:
+            self._stdin.close()
+        except BrokenPipeError:  # an unsent command to a dead worker
+            return
+
+    def _signal_group(self, number: signal.Signals) -> None:
+        try:
+            os.killpg(self._process.pid, number)
+        except ProcessLookupError:
+            return

@@ -1,0 +1,164 @@
+"""A commit's data files for the plain tools: downloaded, unpacked, proved, and nothing else beside them.
+
+Stock ``coverage combine`` passes over a damaged file, and can't know of a missing one. So here, too, it is
+everything or an error; and nothing appears in the folder before all of it is there.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from covfleet.combine.gather import SIDE_FILES, Results, Transfers, data_objects, packed_objects, promised
+from covfleet.combine.gather import fetch as fetch_and_check
+from covfleet.combine.ledger import accepted
+from covfleet.combine.verify import LocalData, data_file
+from covfleet.errors import ConfigurationError, IncompleteDataError
+from covfleet.model import BatchResult, DataFile, Plan, Problem
+from covfleet.ports.object_store import ObjectStore
+from covfleet.store.builds import read_plan
+from covfleet.store.data_files import UnpackingError, receive, unpack
+from covfleet.store.keys import BuildKeys, CommitKeys, is_data_file_name
+from covfleet.store.parallel import for_each
+
+_NAMES_SHOWN = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """What a folder holds now. ``size_bytes`` is that of all data files together."""
+
+    files: int
+    size_bytes: int
+    new: int  # of ``files``: those that weren't there before
+
+
+def fetch_build(
+    store: ObjectStore, keys: BuildKeys, folder: Path, *, allow_partial: bool, workers: int
+) -> Fetched:
+    """Put all data files of a build into ``folder``, each as its result describes it.
+
+    Args:
+        store: where the build lies.
+        keys: the build's.
+        folder: made if need be; it may hold some of the files already.
+        allow_partial: leave out what is missing or damaged.
+        workers: parallel transfers.
+
+    Raises:
+        ConfigurationError: there is no such build, or the folder holds other data files.
+        IncompleteDataError: a batch, a result or a data file is missing or damaged; the folder is as before.
+        StoreError: the store failed.
+    """
+    plan = read_plan(store, keys)
+    found, damaged = Results(store, keys, workers).read()
+    results = tuple(accepted(plan, found))
+    objects = data_objects(store, keys.of_commit) | packed_objects(store, keys.of_commit)
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".covfleet-fetch-", dir=folder) as scratch:
+        wanted, unfit = promised(results, objects, Path(scratch))
+        present = _present(folder, wanted)
+        missing = [data for data in wanted if data.name not in present]
+        pairs = [(data.path, data.expected) for data in missing if data.expected]
+        receive(store, keys.of_commit, pairs, workers=workers)
+        checked = for_each(_unpacked, missing, workers=os.cpu_count() or 1)
+        torn = [problem for problem in checked if problem]
+        problems = (*_missing(plan, results), *damaged, *unfit, *torn)
+        if problems and not allow_partial:
+            raise _refusal(keys, problems)
+        sound = [data for data, problem in zip(missing, checked, strict=True) if not problem]
+        _move(sound, folder)
+    there = present | {data.name for data in sound}
+    sizes = [data.expected.size_bytes for data in wanted if data.expected and data.name in there]
+    return Fetched(len(sizes), sum(sizes), len(sound))
+
+
+def fetch_folder(store: ObjectStore, keys: CommitKeys, folder: Path, *, workers: int) -> Fetched:
+    """Put the data files of a commit that has no plan into ``folder``; nobody knows whether these are all.
+
+    Raises:
+        ConfigurationError: there are none, or the folder holds other data files.
+        IncompleteDataError: one is damaged; the folder is as before.
+        StoreError: the store failed.
+    """
+    names = [name for name in data_objects(store, keys) if not name.endswith(SIDE_FILES)]
+    strange = [name for name in names if not is_data_file_name(name)]
+    if not names:
+        raise ConfigurationError(
+            f"{store.url} has no data files of commit {keys.commit}",
+            hint=f"They are looked for as {keys.data_prefix}*.",
+        )
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".covfleet-fetch-", dir=folder) as scratch:
+        wanted = [
+            LocalData(Path(scratch, f"{at:06}"), name)
+            for at, name in enumerate(sorted(set(names) - set(strange)))
+        ]
+        _present(folder, wanted)
+        sound = fetch_and_check(store, keys, wanted, Transfers(workers))
+        problems = [Problem("corrupt", name, "isn't the name of a data file") for name in strange]
+        if problems := [*problems, *sound.problems]:
+            raise _refusal(keys, problems)
+        size_bytes = sum(data.path.stat().st_size for data in wanted)
+        _move(wanted, folder)
+    return Fetched(len(wanted), size_bytes, len(wanted))
+
+
+def _present(folder: Path, wanted: Sequence[LocalData]) -> frozenset[str]:
+    """Return the names of those that lie in the folder, whole; stock coverage.py would mix any other in."""
+    expected = {data.name: data.expected for data in wanted}
+    there = sorted(folder.glob(".coverage.*"))
+    foreign = [path.name for path in there if path.name not in expected]
+    if foreign:
+        more = f" and {len(foreign) - 1} more that are" if len(foreign) > 1 else ", which is"
+        raise ConfigurationError(
+            f"{folder} holds {foreign[0]}{more} not of this build",
+            hint="Stock coverage combine would mix it in: name another folder, or remove it.",
+        )
+    return frozenset(path.name for path in there if _is_whole(path, expected[path.name]))
+
+
+def _is_whole(path: Path, expected: DataFile | None) -> bool:
+    if expected is None or path.stat().st_size != expected.size_bytes:
+        return False
+    return data_file(path, expected.name).sha256 == expected.sha256
+
+
+def _unpacked(data: LocalData) -> Problem | None:
+    """Unpack a download, and compare it with what its result says; return what is wrong with it."""
+    assert data.expected
+    try:
+        unpack(data.path, data.expected)
+    except UnpackingError as error:
+        return Problem("corrupt", data.name, str(error))
+    if not _is_whole(data.path, data.expected):
+        return Problem("corrupt", data.name, "its size or SHA-256 is not the one that its result names")
+    return None
+
+
+def _missing(plan: Plan, results: Sequence[BatchResult]) -> list[Problem]:
+    received = {result.batch for result in results}
+    return [
+        Problem("missing", f"batch {batch.id}", "has no sound result")
+        for batch in plan.batches
+        if batch.id not in received
+    ]
+
+
+def _refusal(keys: CommitKeys | BuildKeys, problems: Sequence[Problem]) -> IncompleteDataError:
+    what = f"build {keys.build} of " if isinstance(keys, BuildKeys) else ""
+    lines = [f"{problem.kind}: {problem.subject}: {problem.detail}" for problem in problems[:_NAMES_SHOWN]]
+    if len(problems) > _NAMES_SHOWN:
+        lines.append(f"and {len(problems) - _NAMES_SHOWN} more")
+    return IncompleteDataError(
+        "\n  ".join([f"the data of {what}commit {keys.commit} is not whole:", *lines]),
+        hint="Stock coverage combine would pass over it in silence; --allow-partial leaves it out knowingly.",
+    )
+
+
+def _move(files: Sequence[LocalData], folder: Path) -> None:
+    for data in files:
+        data.path.replace(folder / data.name)

@@ -1,0 +1,319 @@
+"""Combining a build: read, verify, judge, and only then merge and upload.
+
+The ledger is uploaded whatever the verdict. Everything else in the store changes only if the result may be
+published, so that a failed run leaves an earlier result alone, and a second run gives the same again.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import tempfile
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import chain
+from pathlib import Path
+
+from covfleet.combine.contents import CheckedData
+from covfleet.combine.gather import Results, Sound, Transfers, data_objects, fetch, packed_objects, promised
+from covfleet.combine.growing import Growing
+from covfleet.combine.ledger import Evidence, accepted, judge, outcomes_of
+from covfleet.combine.merge import merge
+from covfleet.combine.paths import CoverageSettings, Resolution, read_settings, resolve
+from covfleet.combine.refusal import publishable, refusal
+from covfleet.combine.same import same_data
+from covfleet.combine.union import UnfitError
+from covfleet.combine.verify import LocalData, check, data_file
+from covfleet.errors import IncompleteDataError, ObjectNotFoundError, StoreError
+from covfleet.model import BatchResult, Ledger, Plan, Problem, TestOutcome
+from covfleet.ports.narration import Narrate, Progress
+from covfleet.ports.object_store import ObjectInfo, ObjectStore
+from covfleet.store.builds import builds, read_plan
+from covfleet.store.data_files import stored_name
+from covfleet.store.documents import from_json, to_json
+from covfleet.store.keys import BuildKeys
+from covfleet.store.sources import unpack
+from covfleet.store.timings import update_timings
+
+_AT_ONCE = 32  # data files on this disk at a time while merging in advance
+
+
+@dataclass(frozen=True, slots=True)
+class Combined:
+    """One coverage result and what is known about it."""
+
+    ledger: Ledger
+    data_file: Path  # ".coverage", with paths relative to ``source_dir``
+    source_dir: Path  # the project as it was measured
+    plan: Plan | None  # None: a folder that other tools filled
+    outcomes: tuple[TestOutcome, ...]  # in the order of the plan
+
+
+def combine_build(
+    store: ObjectStore,
+    keys: BuildKeys,
+    workdir: Path,
+    *,
+    allow_partial: bool,
+    workers: int,
+    progress: Progress | None = None,
+) -> Combined:
+    """Combine all data of a build at once, or say what is wrong with it.
+
+    Uploads the ledger, the combined data as the build's and the commit's, and the new timings.
+
+    Args:
+        store: where the build lies.
+        keys: the build's.
+        workdir: a folder for the result and for what is downloaded, which stays there.
+        allow_partial: go on with the verdict *partial*; never with *conflicting*.
+        workers: parallel transfers.
+        progress: called with (done, total) data files as they are downloaded.
+
+    Raises:
+        ConfigurationError: there is no such build, or the project's coverage settings are unreadable.
+        IncompleteDataError: the verdict forbids a result; the ledger is in the store.
+        StoreError: the store failed.
+    """
+    combination = Combination(store, keys, workdir, Transfers(workers, progress))
+    return combination.finish(allow_partial=allow_partial)
+
+
+class Combination:
+    """The combining of one build: at once, or in advance, while its shards deliver.
+
+    Args:
+        store: where the build lies.
+        keys: the build's.
+        workdir: a folder for the result and for what is downloaded, which stays there.
+        transfers: how to download.
+        growing: what was merged in advance, and where to merge more.
+        narrate: told why nothing can be merged in advance any more.
+
+    Attributes:
+        plan: the build's.
+        source_dir: the project as it was measured.
+        workdir: the folder that was given.
+
+    Raises:
+        ConfigurationError: there is no such build, or the project's coverage settings are unreadable.
+        StoreError: the store failed.
+    """
+
+    def __init__(
+        self,
+        store: ObjectStore,
+        keys: BuildKeys,
+        workdir: Path,
+        transfers: Transfers,
+        growing: Growing | None = None,
+        narrate: Narrate | None = None,
+    ) -> None:
+        workdir.mkdir(parents=True, exist_ok=True)
+        self._store = store
+        self._keys = keys
+        self.workdir = workdir
+        self._transfers = transfers
+        self._growing = growing
+        self._narrate = narrate
+        self._refused: set[str] = set()  # data files that are damaged, by SHA-256: finish says how
+        self.plan = read_plan(store, keys)
+        self._known = [source.path for source in self.plan.sources]
+        self._results = Results(store, keys, transfers.workers)
+        self.source_dir = Path(tempfile.mkdtemp(dir=workdir, prefix="sources-"))
+        self._source_problems = _fetch_sources(store, keys, self.plan, self.source_dir)
+        self._settings = CoverageSettings() if self._source_problems else read_settings(self.source_dir)
+
+    def advance(self) -> None:
+        """Merge what has come since the last time; the less is left to ``finish``.
+
+        Raises:
+            StoreError: the store failed. What was merged until then counts.
+        """
+        if self._growing is None or self._source_problems:
+            return
+        results = tuple(accepted(self.plan, self._results.read()[0]))
+        known = self._growing.merged.keys() | self._refused
+        fresh = [result for result in results if any(file.sha256 not in known for file in result.data_files)]
+        if not fresh:
+            return
+        with tempfile.TemporaryDirectory(dir=self.workdir, prefix="data-") as folder:
+            wanted, _ = promised(fresh, self._objects(), Path(folder))
+            new = [data for data in wanted if _hash(data) not in known]
+            while new and self._growing:  # it is given up if something can't be merged in advance
+                self._take_what_comes(new[:_AT_ONCE], results)
+                del new[:_AT_ONCE]
+
+    def _take_what_comes(self, files: Sequence[LocalData], results: Iterable[BatchResult]) -> None:
+        """Download data files and merge them in advance; if the store refuses some, then the others."""
+        try:
+            self._take(files, results)
+        except StoreError:
+            if len(files) == 1:
+                raise
+            failures = [failure for data in files if (failure := self._failure(data, results))]
+            if failures:
+                raise failures[0] from None
+
+    def _failure(self, data: LocalData, results: Iterable[BatchResult]) -> StoreError | None:
+        try:
+            self._take([data], results)
+        except StoreError as error:
+            return error
+        return None
+
+    def _take(self, files: Sequence[LocalData], results: Iterable[BatchResult]) -> None:
+        sound = fetch(self._store, self._keys.of_commit, files, self._transfers)
+        self._grow(files, sound, results)
+        for data in files:
+            data.path.unlink(missing_ok=True)
+
+    def snapshot(self, out: Path) -> bool:
+        """Write what is merged so far as the data file ``out``; say whether there is anything."""
+        if self._growing is None or not self._growing.merged:
+            return False
+        self._growing.copy(out)
+        return True
+
+    def finish(self, *, allow_partial: bool, notes: Iterable[str] = ()) -> Combined:
+        """Combine what there is now, or say what is wrong with it.
+
+        Uploads the ledger, the combined data as the build's and the commit's, and the new timings.
+
+        Args:
+            allow_partial: go on with the verdict *partial*; never with *conflicting*.
+            notes: what the ledger shall say beside what it finds.
+
+        Raises:
+            IncompleteDataError: the verdict forbids a result; the ledger is in the store.
+            StoreError: the store failed.
+        """
+        store, keys, plan = self._store, self._keys, self.plan
+        evidence, wanted = self._evidence()
+        paths = chain.from_iterable(data.files for data in evidence.checked)
+        resolution = self._resolved(paths, evidence.results)
+        ledger = judge(evidence, resolution)
+        ledger = replace(ledger, notes=(*ledger.notes, *notes))
+        if not publishable(ledger, allow_partial=allow_partial):
+            store.put(keys.ledger, to_json(ledger), content_type="application/json")
+            raise refusal(ledger, f"build {plan.build} of commit {plan.commit}")
+        out = self.workdir / ".coverage"
+        self._merge(evidence, wanted, resolution, out)
+        self._keep_earlier(out)
+        outcomes = outcomes_of(plan, evidence.results)
+        remarks = update_timings(store, plan.branch, f"{plan.commit}/{plan.build}", outcomes)
+        ledger = replace(ledger, combined=data_file(out, ".coverage"), notes=ledger.notes + remarks)
+        for key in (keys.combined, keys.of_commit.combined):
+            store.upload(out, key, content_type="application/vnd.sqlite3")
+        store.put(keys.ledger, to_json(ledger), content_type="application/json")
+        return Combined(ledger, out, self.source_dir, plan, outcomes)
+
+    def _objects(self) -> dict[str, ObjectInfo]:
+        commit = self._keys.of_commit
+        return data_objects(self._store, commit) | packed_objects(self._store, commit)
+
+    def _evidence(self) -> tuple[Evidence, Mapping[str, LocalData]]:
+        """Return what the store holds of the build, and the data files that it was to hold, by name."""
+        results, damaged = self._results.read()
+        objects = self._objects()
+        folder = Path(tempfile.mkdtemp(dir=self.workdir, prefix="data-"))
+        wanted, unfit = promised(accepted(self.plan, results), objects, folder)
+        ahead = dict(self._growing.merged) if self._growing else {}
+        merged = [replace(ahead[_hash(data)], name=data.name) for data in wanted if _hash(data) in ahead]
+        rest = [data for data in wanted if _hash(data) not in ahead]
+        sound = fetch(self._store, self._keys.of_commit, rest, self._transfers)
+        self._grow(rest, sound, results)
+        named = {stored_name(file) for result in results for file in result.data_files}
+        alone = builds(self._store, self._keys.of_commit) == (self.plan.build,)
+        evidence = Evidence(
+            plan=self.plan,
+            results=results,
+            checked=tuple(sorted([*merged, *sound.checked], key=_by_name)),
+            problems=(*self._source_problems, *damaged, *unfit, *sound.problems),
+            strays=tuple(sorted(objects.keys() - named)) if alone else (),  # else they may be another build's
+            settings=self._settings,
+        )
+        return evidence, {data.name: data for data in wanted}
+
+    def _resolved(self, paths: Iterable[str], results: Iterable[BatchResult]) -> Resolution:
+        roots = {result.root for result in accepted(self.plan, results)}
+        return resolve(paths, known=self._known, roots=roots, rules=self._settings.rules)
+
+    def _grow(self, files: Sequence[LocalData], sound: Sound, results: Iterable[BatchResult]) -> None:
+        """Merge what is sound of these files in advance, and note what isn't."""
+        if self._growing is None:
+            return
+        hashes = {data.name: _hash(data) for data in files}
+        self._refused |= {hashes[problem.subject] for problem in sound.problems}
+        paths = frozenset(chain.from_iterable(data.files for data in sound.checked))
+        new = paths - self._growing.places.keys()
+        own = self._resolved(new, results).own
+        try:
+            self._growing.grow(
+                {hashes[data.name]: data for data in sound.checked}, {path: own.get(path) for path in new}
+            )
+        except (UnfitError, IncompleteDataError, sqlite3.Error) as error:
+            self._growing.discard()
+            self._growing = None
+            if self._narrate:
+                self._narrate(f"all is merged in the end, as it can't be in advance: {error}")
+
+    def _merge(
+        self, evidence: Evidence, wanted: Mapping[str, LocalData], resolution: Resolution, out: Path
+    ) -> None:
+        """Write the union of the sound data files: what was merged in advance, if it stands."""
+        files = [wanted[data.name] for data in evidence.checked]
+        if self._growing and self._growing.is_of({_hash(data) for data in files}, resolution.own):
+            self._growing.finish(out)
+            return
+        gone = [data for data in files if not data.path.exists()]
+        again = fetch(self._store, self._keys.of_commit, gone, self._transfers)
+        if again.problems:
+            problem = again.problems[0]
+            raise IncompleteDataError(
+                f"{problem.subject} was sound before, and isn't now: {problem.detail}",
+                hint="It was damaged on its way, or replaced in the store: combine again.",
+            )
+        merge([data.path for data in files], out, own=resolution.own)
+        if self._growing:
+            self._growing.discard()
+
+    def _keep_earlier(self, out: Path) -> None:
+        """Put the build's earlier combined data in place of ``out`` if it says the same, row by row.
+
+        Merging in another order gives other ids to the same rows. Reports name the bytes that they rest on.
+        """
+        try:
+            before = from_json(
+                Ledger, self._store.get(self._keys.ledger).data, name=self._keys.ledger
+            ).combined
+            if before is None or before.sha256 == data_file(out, ".coverage").sha256:
+                return
+            earlier = out.with_name("earlier")
+            self._store.download(self._keys.combined, earlier)
+        except (ObjectNotFoundError, IncompleteDataError):  # there is none that could be kept
+            return
+        sound = isinstance(check(LocalData(earlier, ".coverage", before)), CheckedData)
+        if sound and same_data(earlier, out):
+            earlier.replace(out)
+
+
+def _fetch_sources(store: ObjectStore, keys: BuildKeys, plan: Plan, folder: Path) -> tuple[Problem, ...]:
+    """Unpack the build's sources. Without them nothing can be mapped or shown: no option skips that."""
+    archive = folder.with_suffix(".tar.zst")
+    try:
+        store.download(keys.sources, archive)
+        unpack(archive, folder, plan.sources)
+    except ObjectNotFoundError:
+        return (Problem("conflict", keys.sources, "the plan names sources, but the store has none"),)
+    except IncompleteDataError as error:
+        return (Problem("conflict", keys.sources, str(error)),)
+    return ()
+
+
+def _hash(data: LocalData) -> str:
+    assert data.expected  # a result named it
+    return data.expected.sha256
+
+
+def _by_name(data: CheckedData) -> str:
+    return data.name

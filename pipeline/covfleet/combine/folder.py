@@ -1,0 +1,148 @@
+"""Combining a commit's folder that other tools filled: s3cmd, a shell script, an older job.
+
+There is no plan to compare with, so the verdict is *unverified*: each data file is sound, but nobody knows
+whether it is all of them.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from itertools import chain
+from pathlib import Path
+
+from covfleet.combine.build import Combined
+from covfleet.combine.contents import CheckedData
+from covfleet.combine.gather import SIDE_FILES, Transfers, data_objects, fetch
+from covfleet.combine.ledger import MOST_OUTSIDE, data_problems, outside_notes, verdict
+from covfleet.combine.merge import merge
+from covfleet.combine.paths import Resolution, read_settings, resolve
+from covfleet.combine.refusal import publishable, refusal
+from covfleet.combine.verify import LocalData, data_file
+from covfleet.errors import ConfigurationError
+from covfleet.model import Ledger, Problem
+from covfleet.ports.object_store import ObjectInfo, ObjectStore
+from covfleet.store.builds import builds
+from covfleet.store.keys import CommitKeys, is_data_file_name
+
+
+@dataclass(frozen=True, slots=True)
+class Project:
+    """The project that the data was measured on, as it lies on this machine."""
+
+    root: Path
+    files: Collection[str]  # relative paths of what belongs to it
+    branch: str = ""
+
+
+def combine_folder(
+    store: ObjectStore,
+    keys: CommitKeys,
+    workdir: Path,
+    *,
+    project: Project,
+    allow_partial: bool,
+    transfers: Transfers,
+) -> Combined:
+    """Combine every ``.coverage.*`` of a commit's folder that has no planned builds.
+
+    Uploads the result as the commit's. The ledger is only returned: it belongs to a build, and there is none.
+
+    Args:
+        store: where the folder lies.
+        keys: the commit's.
+        workdir: a folder for the result and for what is downloaded, which stays there.
+        project: whose files the result may name, with its own ``[paths]``.
+        allow_partial: leave damaged files out; the verdict is then *partial*.
+        transfers: how to download.
+
+    Raises:
+        ConfigurationError: the folder has no data files, or builds with a plan; or the project's coverage
+            settings are unreadable.
+        IncompleteDataError: a file is damaged and may not be left out, or files contradict each other.
+        StoreError: the store failed.
+    """
+    workdir.mkdir(parents=True, exist_ok=True)
+    objects = _objects(store, keys)
+    folder = Path(tempfile.mkdtemp(dir=workdir, prefix="data-"))
+    foreign = tuple(_unusable(objects))
+    usable = sorted(objects.keys() - {problem.subject for problem in foreign})
+    sound = fetch(
+        store,
+        keys,
+        (LocalData(folder / f"{at:06}", name) for at, name in enumerate(usable)),
+        transfers,
+    )
+    settings = read_settings(project.root)
+    resolution = resolve(
+        chain.from_iterable(data.files for data in sound.checked),
+        known=project.files,
+        roots=[str(project.root.resolve())],
+        rules=settings.rules,
+    )
+    problems = (*foreign, *sound.problems, *data_problems(sound.checked, resolution, settings))
+    problems += tuple(_mixture(sound.checked))
+    ledger = _ledger(keys, project, problems, sound.checked, resolution)
+    if not publishable(ledger, allow_partial=allow_partial):
+        raise refusal(ledger, f"commit {keys.commit}")
+    out = workdir / ".coverage"
+    merge([data.path for data in sound.checked], out, own=resolution.own)
+    store.upload(out, keys.combined, content_type="application/vnd.sqlite3")
+    ledger = replace(ledger, combined=data_file(out, ".coverage"))
+    return Combined(ledger, out, project.root, None, ())
+
+
+def _objects(store: ObjectStore, keys: CommitKeys) -> Mapping[str, ObjectInfo]:
+    if planned := builds(store, keys):
+        raise ConfigurationError(
+            f"commit {keys.commit} has builds with a plan, and their data is not to be mixed",
+            hint=f"Combine one of them with --build: {', '.join(planned)}",
+        )
+    objects = data_objects(store, keys)
+    if not objects:
+        raise ConfigurationError(
+            f"{store.url} has no data files of commit {keys.commit}",
+            hint=f"They are looked for as {keys.data_prefix}*.",
+        )
+    return objects
+
+
+def _unusable(objects: Mapping[str, ObjectInfo]) -> Iterator[Problem]:
+    for name in objects:
+        if name.endswith(SIDE_FILES):
+            yield Problem("corrupt", name, "is SQLite's: the file beside it was copied while being written")
+        elif not is_data_file_name(name):
+            yield Problem("corrupt", name, "is not a name that coverage.py gives to a data file")
+
+
+def _mixture(checked: Iterable[CheckedData]) -> Iterator[Problem]:
+    first = {data.branch: data for data in reversed(tuple(checked)) if data.branch is not None}
+    if len(first) > 1:
+        yield Problem(
+            "conflict", first[True].name, f"holds branch data, but {first[False].name} statement data"
+        )
+
+
+def _ledger(
+    keys: CommitKeys,
+    project: Project,
+    problems: Iterable[Problem],
+    checked: Iterable[CheckedData],
+    resolution: Resolution,
+) -> Ledger:
+    named = tuple(sorted(set(problems), key=lambda problem: (problem.kind, problem.subject, problem.detail)))
+    return Ledger(
+        commit=keys.commit,
+        build="",
+        branch=project.branch,
+        verdict=verdict(named) if named else "unverified",
+        tests_planned=0,
+        problems=named,
+        notes=(
+            "combined without a plan: nobody knows whether these are all data files",
+            *outside_notes(resolution, project.files),
+        ),
+        data_files=tuple(data_file(data.path, data.name) for data in checked),
+        outside=resolution.outside[:MOST_OUTSIDE],
+    )

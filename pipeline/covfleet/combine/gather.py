@@ -1,0 +1,136 @@
+"""Reading what the store holds of a build: plan, results, data files; each checked, each fault named.
+
+Nothing here raises for damaged data: it becomes a ``Problem``, so that all of them are reported together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from covfleet.combine.contents import CheckedData
+from covfleet.combine.verify import LocalData, check, check_each
+from covfleet.errors import IncompleteDataError
+from covfleet.model import BatchResult, DataFile, Problem
+from covfleet.ports.narration import Progress
+from covfleet.ports.object_store import ObjectInfo, ObjectStore
+from covfleet.store.data_files import LARGEST_BYTES, UnpackingError, receive, stored_name, unpack
+from covfleet.store.documents import from_json
+from covfleet.store.keys import BuildKeys, CommitKeys, is_data_file_name
+from covfleet.store.parallel import for_each
+
+SIDE_FILES = ("-journal", "-wal", "-shm")  # what SQLite leaves beside a file that is being written
+
+
+@dataclass(frozen=True, slots=True)
+class Transfers:
+    """How to fetch objects: how many at a time, and whom to tell."""
+
+    workers: int
+    progress: Progress | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Sound:
+    """What passed the checks, and what is wrong with the rest."""
+
+    checked: tuple[CheckedData, ...]
+    problems: tuple[Problem, ...]
+
+
+class Results:
+    """The results of a build, which are read once each: they never change."""
+
+    def __init__(self, store: ObjectStore, keys: BuildKeys, workers: int) -> None:
+        self._store = store
+        self._keys = keys
+        self._workers = workers
+        self._read: dict[tuple[str, str], BatchResult | Problem] = {}  # by key and etag
+
+    def read(self) -> tuple[tuple[BatchResult, ...], tuple[Problem, ...]]:
+        """Return all readable results, sorted by key, and the problems with the others."""
+        there = sorted((info.key, info.etag) for info in self._store.list(self._keys.results))
+        new = [name for name in there if name not in self._read]
+        found = for_each(lambda name: self._result(name[0]), new, workers=self._workers)
+        self._read |= zip(new, found, strict=True)
+        results = [self._read[name] for name in there]
+        return (
+            tuple(result for result in results if isinstance(result, BatchResult)),
+            tuple(result for result in results if isinstance(result, Problem)),
+        )
+
+    def _result(self, key: str) -> BatchResult | Problem:
+        try:
+            result = from_json(BatchResult, self._store.get(key).data, name=key)
+        except IncompleteDataError as error:
+            return Problem("corrupt", key, str(error))
+        if key != f"{self._keys.results}{result.batch}.json":
+            return Problem("conflict", key, f"is the result of batch {result.batch}")
+        return result
+
+
+def data_objects(store: ObjectStore, keys: CommitKeys) -> dict[str, ObjectInfo]:
+    """Return the data files in the commit's folder, by name, other builds' too; not the compressed ones."""
+    return {info.key.removeprefix(keys.folder): info for info in store.list(keys.data_prefix)}
+
+
+def packed_objects(store: ObjectStore, keys: CommitKeys) -> dict[str, ObjectInfo]:
+    """Return the compressed data files of the commit, by what stands in the folder: ``zstd/<name>.zst``."""
+    return {info.key.removeprefix(keys.folder): info for info in store.list(keys.packed_prefix)}
+
+
+def fetch(store: ObjectStore, keys: CommitKeys, files: Iterable[LocalData], transfers: Transfers) -> Sound:
+    """Download data files and check each."""
+    wanted = tuple(files)
+    stored = [(data.path, data.expected or DataFile(data.name, 0, "")) for data in wanted]
+    receive(store, keys, stored, workers=transfers.workers, progress=transfers.progress)
+    checked = check_each(_unpacked_and_checked, wanted)
+    return Sound(
+        tuple(data for data in checked if isinstance(data, CheckedData)),
+        tuple(data for data in checked if isinstance(data, Problem)),
+    )
+
+
+def _unpacked_and_checked(data: LocalData) -> CheckedData | Problem:
+    try:
+        if data.expected:
+            unpack(data.path, data.expected)
+    except UnpackingError as error:
+        return Problem("corrupt", data.name, str(error))
+    return check(data)
+
+
+def promised(
+    results: Iterable[BatchResult], objects: dict[str, ObjectInfo], folder: Path
+) -> tuple[Sequence[LocalData], Sequence[Problem]]:
+    """Decide which data files to download, and name those that are absent or of another size.
+
+    Local names are numbers: a name from the store never becomes a path, and SQLite finds no journal beside.
+    """
+    files: dict[str, DataFile] = {}
+    wanted: list[LocalData] = []
+    problems: list[Problem] = []
+    for result in results:
+        for file in result.data_files:
+            if files.setdefault(file.name, file) is not file:
+                continue  # the ledger compares them
+            if problem := _unfit(file, objects.get(stored_name(file)), result):
+                problems.append(problem)
+            else:
+                wanted.append(LocalData(folder / f"{len(wanted):06}", file.name, file))
+    return wanted, problems
+
+
+def _unfit(file: DataFile, info: ObjectInfo | None, result: BatchResult) -> Problem | None:
+    where = f"named in the result of batch {result.batch} by shard {result.shard}"
+    if not is_data_file_name(file.name) or file.name.endswith(SIDE_FILES):
+        return Problem("corrupt", file.name, f"is not the name of a data file, {where}")
+    if info is None:
+        return Problem("missing", file.name, f"is not in the store, {where}")
+    if info.size_bytes != file.object_bytes:
+        detail = f"has {info.size_bytes} bytes in the store instead of {file.object_bytes}, {where}"
+        return Problem("corrupt", file.name, detail)
+    if file.size_bytes > LARGEST_BYTES:
+        return Problem("corrupt", file.name, f"would unpack to {file.size_bytes} bytes, {where}")
+    return None

@@ -1,0 +1,229 @@
+"""A union that outlives its process: it grows while shards deliver, and knows by hash what is in it.
+
+What was merged stands in the database of the result itself, in three tables that go when it is finished. A
+data file is noted as begun before its rows are written, and as merged after that; uniting rows a second time
+changes nothing. So whatever moment a process is killed at, the next one goes on from what was noted.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import shutil
+import sqlite3
+import sys
+from collections.abc import Mapping, Set
+from pathlib import Path
+from types import MappingProxyType
+from typing import IO
+
+import zstandard
+
+from covfleet.combine.contents import CheckedData, Paths
+from covfleet.combine.schema import create
+from covfleet.combine.union import Union
+from covfleet.errors import ConfigurationError
+
+_TABLES = """
+    begin;
+    create table covfleet_build (name text);
+    create table covfleet_place (path text primary key, own text) without rowid;
+    create table covfleet_merged (sha256 text primary key, data blob) without rowid;
+    commit;
+"""
+_DROP = """
+    begin;
+    drop table covfleet_build;
+    drop table covfleet_place;
+    drop table covfleet_merged;
+    commit;
+"""
+_FORMAT = 1  # of the notes; what another version of covfleet left is begun anew
+_MOST_FREE = 0.25  # of the pages: what the notes leave is worth removing if the data itself is small
+_NOTE_PLACE = "insert or replace into main.covfleet_place values (?, ?)"
+_NOTE_MERGED = "insert or replace into main.covfleet_merged values (?, ?)"
+
+Place = str | None
+"""What a measured path is called in the project; ``None``: it lies outside."""
+
+_NOWHERE: Mapping[str, Place] = MappingProxyType({})
+
+
+class Growing(Union):
+    """A build's union, in a file of its own until it is finished. Use as a context manager, which closes it.
+
+    Args:
+        file: where it lies; what an earlier process left of the same build is continued, anything else is
+            replaced.
+        build: the build's name, commit and all.
+
+    Raises:
+        ConfigurationError: another process works on this very file.
+    """
+
+    # Survives the end of the process at any moment, and of the machine.
+    _DURABILITY = "pragma main.journal_mode = delete; pragma main.synchronous = normal"
+
+    def __init__(self, file: Path, build: str) -> None:
+        self._file = file
+        self._lock = _locked(file)
+        try:
+            self._begin(f"{_FORMAT} {build}")
+        except BaseException:
+            self._release()
+            raise
+
+    def _begin(self, name: str) -> None:
+        """Go on with what is there, or start."""
+        goes_on = _is_called(self._file, name)
+        if not goes_on:
+            _remove(self._file)
+            create(self._file)
+        self._open(self._file)
+        if not goes_on:
+            self._connection.executescript(_TABLES)
+            self._connection.execute("insert into covfleet_build values (?)", (name,))
+        self._places: dict[str, Place] = dict(self._stored("select path, own from covfleet_place"))
+        rows = self._stored("select sha256, data from covfleet_merged")
+        self._begun = {sha256 for sha256, _ in rows}
+        self._merged = {sha256: _unpacked(data) for sha256, data in rows if data is not None}
+
+    @property
+    def merged(self) -> Mapping[str, CheckedData]:
+        """What is in it, by SHA-256; ``path`` and ``name`` are those under which each was merged first."""
+        return MappingProxyType(self._merged)
+
+    @property
+    def places(self) -> Mapping[str, Place]:
+        """Where each measured path of what was merged went."""
+        return MappingProxyType(self._places)
+
+    def grow(self, files: Mapping[str, CheckedData], places: Mapping[str, Place]) -> None:
+        """Merge verified data files, given by their SHA-256, and note them.
+
+        Args:
+            files: what isn't merged yet.
+            places: where their paths go, so far as ``places`` doesn't say it already.
+
+        Raises:
+            UnfitError, IncompleteDataError, sqlite3.Error: see ``Union.add``; it is of no use any more then.
+        """
+        self._places |= places
+        self._begun |= files.keys()
+        self._note(dict.fromkeys(files), places)
+        own = {path: place for path, place in self._places.items() if place is not None}
+        self.add([data.path for data in files.values()], own)
+        self._note({sha256: _packed(data) for sha256, data in files.items()})
+        self._merged |= files
+
+    def is_of(self, hashes: Set[str], own: Mapping[str, str]) -> bool:
+        """Say whether it holds exactly these data files, each of their paths where ``own`` has it.
+
+        What a path belongs to can change while shards deliver: with a result comes the folder that its shard
+        had the project in.
+        """
+        return self._begun == self._merged.keys() == hashes and all(
+            own.get(path) == place for path, place in self._places.items()
+        )
+
+    def copy(self, out: Path) -> None:
+        """Write what is merged so far as a data file, which must not exist."""
+        self._connection.execute("vacuum main into ?", (str(out),))
+
+    def finish(self, out: Path) -> None:
+        """Make of it the data file ``out``; it is closed then, and nothing is left of it."""
+        self._finish()
+        self._connection.executescript(_DROP)
+        ((free,),), ((all_,),) = self._stored("pragma freelist_count"), self._stored("pragma page_count")
+        if free > all_ * _MOST_FREE:
+            self._connection.execute("vacuum")
+        self._connection.close()
+        shutil.move(self._file, out)
+        self._release()
+
+    def discard(self) -> None:
+        """Close it and leave nothing of it."""
+        self._connection.close()
+        _remove(self._file)
+        self._release()
+
+    def _release(self) -> None:
+        if not self._lock.closed:
+            Path(self._lock.name).unlink(missing_ok=True)
+            self._lock.close()
+
+    def _note(self, files: Mapping[str, bytes | None], places: Mapping[str, Place] = _NOWHERE) -> None:
+        """Write what is united in memory, and with it that files were begun (``None``) or are merged."""
+        self._connection.execute("begin")
+        self._write_united()
+        self._connection.executemany(_NOTE_PLACE, places.items())
+        self._connection.executemany(_NOTE_MERGED, files.items())
+        self._connection.execute("commit")
+
+    def __exit__(self, *_exc: object) -> None:
+        """Close it. What was noted stays for the next one."""
+        self._connection.close()
+        self._release()
+
+
+def _locked(file: Path) -> IO[bytes]:
+    """Return the lock that only one process has; it goes with the process."""
+    path = file.with_name(f"{file.name}.lock")
+    while True:
+        lock = path.open("ab")
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if path.stat().st_ino == os.fstat(lock.fileno()).st_ino:
+                return lock
+        except BlockingIOError as error:
+            lock.close()
+            raise _busy(file) from error
+        except FileNotFoundError:  # who had it before has just removed it
+            pass
+        lock.close()
+
+
+def _is_called(file: Path, name: str) -> bool:
+    """Say whether an earlier process left a sound beginning of the build's union."""
+    if not file.exists():
+        return False
+    with contextlib.closing(sqlite3.connect(file)) as connection:
+        try:
+            named = connection.execute("select name from covfleet_build").fetchall() == [(name,)]
+            return named and connection.execute("pragma quick_check(1)").fetchone() == ("ok",)
+        except sqlite3.DatabaseError:
+            return False
+
+
+def _busy(file: Path) -> ConfigurationError:
+    return ConfigurationError(
+        f"another process combines this build in {file.parent}",
+        hint="Let it finish; or combine without --follow, which needs nothing of it.",
+    )
+
+
+def _remove(file: Path) -> None:
+    file.unlink(missing_ok=True)
+    file.with_name(f"{file.name}-journal").unlink(missing_ok=True)
+
+
+def _packed(data: CheckedData) -> bytes:
+    executed = None if data.executed == data.files else list(data.executed)
+    told = [data.name, data.branch, list(data.files), executed, data.contexts, data.tracers]
+    return zstandard.compress(json.dumps(told).encode(), level=1)
+
+
+def _unpacked(packed: bytes) -> CheckedData:
+    name, branch, files, executed, contexts, tracers = json.loads(zstandard.decompress(packed))
+    measured = Paths(map(sys.intern, files))  # shards name the same files: keep each name once
+    return CheckedData(
+        path=Path(name),  # it doesn't lie here any more
+        name=name,
+        branch=branch,
+        files=measured,
+        executed=measured if executed is None else Paths(map(sys.intern, executed)),
+        contexts=contexts,
+        tracers=tuple((path, tracer) for path, tracer in tracers),
+    )

@@ -1,0 +1,135 @@
+"""Verifying one data file before anything is merged: is it whole, is it coverage.py's, does it make sense?
+
+coverage.py skips a damaged input with a warning and exit status 0, and reads whatever SQL objects a file
+brings along. So no data file reaches it that hasn't passed here: first as bytes (this module), then as a
+database: whether it is sound (``covfleet.store.soundness``), and what it holds (``contents``).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import sqlite3
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from covfleet.combine.contents import CheckedData, read_contents
+from covfleet.model import DataFile, Problem
+from covfleet.store.parallel import for_each
+from covfleet.store.soundness import Defect, check_rows, check_schema, guard
+
+T = TypeVar("T")
+
+_MAGIC = b"SQLite format 3\0"
+_HEADER_BYTES = 100
+_SMALL_BYTES = 1024 * 1024  # of a data file that is checked in about a millisecond
+_OTHER_FORMATS = {
+    b"\x1f\x8b": "gzip-compressed data",
+    b"\x28\xb5\x2f\xfd": "zstd-compressed data",
+    b"BZh": "bzip2-compressed data",
+    b"\xfd7zXZ": "xz-compressed data",
+    b"PK": "a zip archive",
+    b"<": "HTML or XML",
+    b"{": "JSON",
+    b"!coverage.py": "data of coverage.py 4",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class LocalData:
+    """A downloaded data file: where it lies, and what the result said of it (``None``: nothing is known)."""
+
+    path: Path
+    name: str  # in the store
+    expected: DataFile | None = None
+
+
+def check(data: LocalData) -> CheckedData | Problem:
+    """Return what the data file holds, or the first thing that is wrong with it.
+
+    The file is only read, never changed, and nothing in it is executed. Its pages and rows are not read again
+    if its result says that the shard has ``checked`` them: the SHA-256 proves that these are the same bytes.
+
+    Raises:
+        OSError: the file can't be read from this machine's disk.
+    """
+    try:
+        _check_bytes(data)
+        with _opened(data.path) as connection:
+            check_schema(connection)
+            if data.expected is None or not data.expected.checked:
+                check_rows(connection)
+            return read_contents(connection, data.path, data.name)
+    except Defect as defect:
+        return Problem("corrupt", data.name, str(defect))
+    except (sqlite3.Error, UnicodeDecodeError, OverflowError) as error:
+        return Problem("corrupt", data.name, f"SQLite can't read it: {error}")
+
+
+def check_each(action: Callable[[LocalData], T], files: Sequence[LocalData]) -> list[T]:
+    """Return what ``action`` gives for each data file, in their order.
+
+    SQLite, zstd and SHA-256 run outside the interpreter's lock, so large files are checked side by side. With
+    small ones, threads would mostly wait for that lock, at twice the CPU.
+    """
+    sizes = [data.expected.size_bytes if data.expected else data.path.stat().st_size for data in files]
+    if sum(sizes) < len(files) * _SMALL_BYTES:
+        return [action(data) for data in files]
+    return for_each(action, files, workers=os.cpu_count() or 1)
+
+
+def data_file(path: Path, name: str) -> DataFile:
+    """Return size and SHA-256 of a local file, as the data file called ``name``."""
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    return DataFile(name=name, size_bytes=path.stat().st_size, sha256=digest)
+
+
+def _check_bytes(data: LocalData) -> None:
+    size = data.path.stat().st_size
+    with data.path.open("rb") as file:
+        header = file.read(_HEADER_BYTES)
+    if data.expected is not None and size != data.expected.size_bytes:
+        raise Defect(f"has {size} bytes instead of {data.expected.size_bytes}{_looks_like(header)}")
+    if data.expected is not None and data_file(data.path, data.name).sha256 != data.expected.sha256:
+        raise Defect(f"its SHA-256 is not the one that its result names{_looks_like(header)}")
+    if not size:
+        raise Defect("is empty")
+    if not header.startswith(_MAGIC) or len(header) < _HEADER_BYTES:
+        raise Defect(f"is not a coverage data file{_looks_like(header)}")
+    _check_header(header, size)
+
+
+def _check_header(header: bytes, size: int) -> None:
+    """Check the fields of https://www.sqlite.org/fileformat.html#the_database_header that matter here."""
+    page = int.from_bytes(header[16:18], "big")
+    page = 65536 if page == 1 else page
+    whole = page * int.from_bytes(header[28:32], "big")
+    if size != whole:
+        raise Defect(f"is torn: it has {size} bytes where its own header tells of {whole}")
+    if header[18:20] != b"\x01\x01":
+        raise Defect("needs a write-ahead log beside it, which coverage.py never writes")
+    if int.from_bytes(header[56:60], "big") not in (0, 1):
+        raise Defect("is not encoded in UTF-8")
+
+
+def _looks_like(header: bytes) -> str:
+    for start, what in _OTHER_FORMATS.items():
+        if header.lstrip().startswith(start):
+            return f": it looks like {what}"
+    return ""
+
+
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[sqlite3.Connection]:
+    """Open a database that may be hostile: read-only, and guarded.
+
+    ``immutable`` keeps SQLite from looking for journals beside the file, let alone rolling one back.
+    """
+    connection = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro&immutable=1", uri=True)
+    with contextlib.closing(connection):
+        guard(connection, path.stat().st_size)
+        yield connection

@@ -1,0 +1,176 @@
+"""``covfleet doctor``: print what was found, worst first to the eye, with what to do about it."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import shutil
+import subprocess
+import textwrap
+from collections.abc import Sequence
+from dataclasses import asdict
+
+import click
+
+from covfleet.commands.common import options
+from covfleet.commands.common.options import Call
+from covfleet.commands.common.session import Session
+from covfleet.doctor import checks as doctor
+from covfleet.doctor.cost import Measured
+from covfleet.doctor.cost import measure as measure_cores
+from covfleet.errors import PipelineError
+from covfleet.store import transfer
+from covfleet.worker.core_comparison import named
+
+_SHOWN = 20
+_SIGNS = {"ok": ("✓", "green"), "warn": ("!", "yellow"), "fail": ("✗", "red")}
+
+
+@options.command(
+    "doctor",
+    "executor",
+    "python",
+    "image_base",
+    "as_json",
+    examples=(
+        ("covfleet doctor", "Examine this machine and the project in this folder."),
+        (
+            "covfleet doctor --store s3://bucket/coverage",
+            "See whether the bucket can be used: it writes an object.",
+        ),
+        ("covfleet doctor --executor docker --json", "For programs: every check with its status and fix."),
+        ("covfleet doctor --measure", "Run a minute of the suite under each core, and compare them."),
+    ),
+)
+@click.option(
+    "--measure",
+    is_flag=True,
+    help="Run a sample of the suite under no coverage, the C tracer and covfleet's own core; compare them. "
+    "With containers, in the application's image, which is built as by `covfleet image`.",
+)
+@click.option(
+    "--seconds",
+    type=click.FloatRange(min=1),
+    default=60.0,
+    show_default=True,
+    metavar="N",
+    help="About how long --measure may take.",
+)
+def command(call: Call, *, measure: bool, seconds: float) -> int:
+    """Examine machine, project, engine and store, and say what to do about each failure.
+
+    Ends with 0 if covfleet can run here, 2 if something must be corrected, 5 if covfleet's own core misses
+    what the C tracer measures or lets a test fail, 6 if Docker or S3 don't answer.
+    """
+    session = Session(call)
+    checks = doctor.diagnose(
+        doctor.Subject(
+            machine=lambda: _machine(session),
+            settings=lambda: session.settings,
+            checkout=lambda: session.checkout,
+            launcher=lambda _settings: session.launcher(""),
+            engine=lambda _settings: session.engine,
+            store=lambda _settings: session.store,
+            probe_store=transfer.probe_conditions,
+        )
+    )
+    measured = None
+    if measure and not doctor.exit_code(checks):
+        try:
+            measured = _measured(session, seconds)
+            checks = (*checks, doctor.cores_check(measured))
+        except PipelineError as error:
+            checks = (
+                *checks,
+                doctor.Check("cores for contexts", "fail", str(error), error.hint, error.exit_code),
+            )
+    code = doctor.exit_code(checks)
+    if call.as_json:
+        described = [{**asdict(check), "exit_code": _code(check)} for check in checks]
+        document = {"version": 1, "exit_code": code, "checks": described}
+        if measured is not None:
+            document["measured"] = _described(measured)
+        click.echo(json.dumps(document, indent=2))
+    else:
+        _print(checks)
+        if measured is not None:
+            _print_measured(measured)
+    return code
+
+
+def _measured(session: Session, seconds: float) -> Measured:
+    image = session.image("")
+    return measure_cores(session.settings, session.launcher(image.reference if image else ""), seconds)
+
+
+def _described(measured: Measured) -> dict[str, object]:
+    """Return what was measured as JSON has it."""
+    seen = measured.seen
+    return {
+        "files": measured.files,
+        "files_collected": measured.files_collected,
+        "tests": measured.tests,
+        "cores": [asdict(cost) for cost in measured.costs],
+        "contexts": seen.contexts,
+        "pairs": seen.pairs,
+        "unstable": [named(pair) for pair in sorted(seen.unstable)],
+        "missed": [named(pair) for pair in sorted(seen.missed)],
+        "only_ours": [named(pair) for pair in sorted(seen.only_ours)],
+        "failing": sorted(seen.failing),
+    }
+
+
+def _print_measured(measured: Measured) -> None:
+    click.echo()
+    click.echo(
+        f"{measured.tests:,} tests of {measured.files:,} from {measured.files_collected:,} files, "
+        "statements with contexts:"
+    )
+    for cost in measured.costs:
+        ratio = "" if cost.overhead is None else f"{cost.overhead:6.2f}x"
+        click.echo(f"    {cost.core.ljust(8)} {cost.cpu_s:8.2f} s CPU {ratio}".rstrip())
+    if measured.is_short:
+        more = "; --seconds makes the sample longer" if measured.files < measured.files_collected else ""
+        click.echo(f"    These tests take too little time for the ratios to say much{more}.")
+    if measured.seen.unstable:
+        click.echo(f"    {len(measured.seen.unstable):,} lines in their contexts ran in some runs only.")
+    differences = [*measured.seen.differences()]
+    for difference in differences[:_SHOWN]:
+        click.secho(f"    {difference}", fg="red")
+    if len(differences) > _SHOWN:
+        click.echo(f"    ... and {len(differences) - _SHOWN:,} more; --json names all")
+
+
+def _code(check: doctor.Check) -> int:
+    return doctor.exit_code((check,))
+
+
+def _machine(session: Session) -> doctor.Machine:
+    try:
+        git = subprocess.run(["git", "--version"], capture_output=True, text=True, check=False).stdout.strip()
+    except FileNotFoundError:
+        git = ""
+    return doctor.Machine(
+        python=platform.python_version(),
+        cores=len(os.sched_getaffinity(0)),
+        free_bytes=shutil.disk_usage(session.project).free,
+        git=git,
+    )
+
+
+def _print(checks: Sequence[doctor.Check]) -> None:
+    width = max(len(check.name) for check in checks)
+    margin = " " * (width + 5)
+    for check in checks:
+        sign, color = _SIGNS[check.status]
+        detail = textwrap.indent(check.detail, margin).lstrip()
+        click.echo(f" {click.style(sign, fg=color, bold=True)}  {check.name.ljust(width)} {detail}")
+        if check.fix and check.status != "ok":
+            click.echo(f"{margin}{click.style('→ ' + check.fix, fg=color)}")
+    bad = sum(check.status == "fail" for check in checks)
+    click.echo()
+    if bad:
+        click.secho(f"{bad} of {len(checks)} checks failed.", fg="red", bold=True)
+    else:
+        click.secho("covfleet can run here.", fg="green", bold=True)

@@ -1,0 +1,61 @@
+"""``covfleet fetch COMMIT [DIR]``: a commit's data files, for stock coverage.py."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+import click
+
+from covfleet.byhand.fetch import fetch_build, fetch_folder
+from covfleet.byhand.recombine import choose
+from covfleet.commands.common import options
+from covfleet.commands.common.options import Call
+from covfleet.commands.common.session import Session
+from covfleet.store.status import list_builds
+from covfleet.text import counted
+
+
+@options.command(
+    "fetch",
+    "build",
+    "allow_partial",
+    "as_json",
+    examples=(
+        ("covfleet fetch $SHA data --store s3://bucket/coverage", "The commit's newest complete build."),
+        ("cd data && coverage combine --keep && coverage debug data", "Whatever stock coverage.py can do."),
+        ("covfleet fetch $SHA . && coverage combine && coverage html", "In a checkout of the commit."),
+    ),
+)
+@click.argument("commit", metavar="COMMIT")
+@click.argument(
+    "folder",
+    metavar="[DIR]",
+    required=False,
+    type=click.Path(file_okay=False, path_type=Path, resolve_path=True),
+)
+def command(call: Call, folder: Path | None) -> None:
+    """Download the data files of COMMIT into DIR (by default COMMIT), ready for stock `coverage combine`.
+
+    Every file is unpacked and compared with its SHA-256; if one is missing or damaged, nothing appears in
+    DIR. What is there already isn't downloaded again. A commit without a plan gives what its folder holds.
+    """
+    session = Session(call)
+    store, keys, workers = session.open_to_read(), session.commit_keys(), session.settings.s3.connections
+    into = folder or Path.cwd() / keys.commit
+    summaries = list_builds(store, keys, workers=workers)
+    if summaries or call.build:
+        build = choose(store, keys, summaries, call.build).build
+        fetched = fetch_build(
+            store, keys.build(build), into, allow_partial=call.allow_partial, workers=workers
+        )
+    else:
+        build, fetched = "", fetch_folder(store, keys, into, workers=workers)
+    if call.as_json:
+        place = {"commit": keys.commit, "build": build, "folder": str(into)}
+        click.echo(json.dumps({"version": 1, **place, **asdict(fetched)}, indent=2))
+        return
+    whose = f"of build {build}" if build else "without a plan: nobody knows whether these are all"
+    figures = f"{fetched.size_bytes:,} bytes, {fetched.new:,} new"
+    click.echo(f"{counted(fetched.files, 'data file')} {whose}, {figures}: {into}")

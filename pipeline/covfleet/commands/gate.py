@@ -1,0 +1,47 @@
+"""``covfleet gate``: is the coverage good enough?"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+
+import click
+
+from covfleet.commands.common import options
+from covfleet.commands.common.options import Call
+from covfleet.commands.common.session import Session
+from covfleet.gate.stage import gate_build
+
+
+@options.command(
+    "gate",
+    "commit",
+    "build",
+    "gate_total",
+    "gate_line",
+    "gate_branch",
+    "as_json",
+    examples=(
+        (
+            "covfleet gate",
+            "The newest build of this folder's commit, with the thresholds of [tool.covfleet.gate].",
+        ),
+        ("covfleet gate --gate-total 85 --gate-branch 70.5", "With thresholds of its own."),
+    ),
+)
+def command(call: Call) -> None:
+    """Compare a reported build with the thresholds, in exact fractions; below one, end with 4.
+
+    Partial data passes no gate: that ends with 5.
+    """
+    session = Session(call)
+    rules = gate_build(session.store, session.known_build(), session.settings.gate)
+    if call.as_json:
+        click.echo(
+            json.dumps({"version": 1, "rules": [asdict(rule) for rule in rules]}, indent=2, default=str)
+        )
+        return
+    for rule in rules:
+        click.echo(f"{rule.name:<7} {rule.actual}%, wanted {rule.wanted}%")
+    if not rules:
+        click.echo("no thresholds are set: see [tool.covfleet.gate], or --gate-total")

@@ -1,0 +1,81 @@
+"""``covfleet plan``: which tests there are, and who starts with what."""
+
+from __future__ import annotations
+
+import click
+
+from covfleet.commands.common import options
+from covfleet.commands.common.options import Call
+from covfleet.commands.common.session import Session
+from covfleet.model import Plan
+from covfleet.plan.request import PlanRequest
+from covfleet.plan.stage import make_plan, plan_build
+from covfleet.store.documents import to_json
+
+
+@options.command(
+    "plan",
+    "commit",
+    "build",
+    "branch",
+    "shards",
+    "executor",
+    "python",
+    "branch_coverage",
+    "contexts",
+    "pytest_args",
+    "dry_run",
+    "as_json",
+    examples=(
+        ("covfleet plan", "Plan a new build of the project in this folder; its id is printed."),
+        (
+            "covfleet plan --shards 6 --dry-run -- -m 'not slow'",
+            "Show what 6 shards would get, and store nothing.",
+        ),
+        (
+            "covfleet plan --build $BUILD_NUMBER --json",
+            "Plan a build of that name; the same again if it is planned.",
+        ),
+    ),
+)
+def command(call: Call) -> None:
+    """Collect the tests, cut them into batches by expected duration, and deal these to shards.
+
+    The plan and the project's sources go to the store, where all later stages find them.
+    """
+    show_plan(call)
+
+
+def show_plan(call: Call) -> None:
+    """Make a plan, store it unless it is a dry run, and print it."""
+    session = Session(call)
+    keys = session.new_build()
+    image = session.image(keys.build)
+    request = PlanRequest(
+        store=session.store,
+        keys=keys,
+        checkout=session.checkout,
+        launcher=session.launcher(image.reference if image else ""),
+        settings=session.settings,
+        image=image,
+        clock=session.clock,
+        narrate=session.narrate,
+    )
+    plan = make_plan(request) if call.dry_run else plan_build(request)
+    click.echo(to_json(plan).decode() if call.as_json else _described(plan), nl=not call.as_json)
+
+
+def _described(plan: Plan) -> str:
+    batches = {batch.id: batch for batch in plan.batches}
+    lines = [
+        f"build   {plan.build}",
+        f"commit  {plan.commit} ({plan.branch})",
+        f"tests   {len(plan.tests)} in {len(plan.batches)} batches",
+        "",
+        "shard  batches  tests  expected",
+    ]
+    for shard, deal in enumerate(plan.deals, 1):
+        tests = sum(len(batches[batch].tests) for batch in deal)
+        expected_s = sum(batches[batch].expected_s for batch in deal)
+        lines.append(f"{shard:>5}  {len(deal):>7}  {tests:>5}  {expected_s:>6.1f} s")
+    return "\n".join(lines)

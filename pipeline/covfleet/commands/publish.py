@@ -1,0 +1,64 @@
+"""``covfleet publish``: a build's reports in a static site."""
+
+from __future__ import annotations
+
+import json
+
+import click
+
+from covfleet.commands.common import options
+from covfleet.commands.common.options import Call
+from covfleet.commands.common.session import Session
+from covfleet.errors import ConfigurationError
+from covfleet.publish.stage import publish_build
+from covfleet.store.reported import read_reported
+
+
+@options.command(
+    "publish",
+    "commit",
+    "build",
+    "site",
+    "allow_partial",
+    "dry_run",
+    "as_json",
+    examples=(
+        (
+            "covfleet publish --site /srv/coverage",
+            "Put the newest build of this folder's commit into a folder.",
+        ),
+        (
+            "covfleet publish --site s3://coverage-site --commit $SHA --build $BUILD_NUMBER",
+            "Any build, into a bucket.",
+        ),
+    ),
+)
+def command(call: Call) -> None:
+    """Put a build's reports into the site, and move its branch's pointer forward.
+
+    Readers see the old pages or the new ones, never a mix. An older build never replaces a newer one.
+    """
+    session = Session(call)
+    url = session.settings.publish.site
+    if not url:
+        raise ConfigurationError(
+            "there is no site to publish to", hint="Name it with --site, or COVFLEET_PUBLISH__SITE."
+        )
+    keys = session.known_build()
+    manifest, _ = read_reported(session.store, keys)
+    if call.dry_run:
+        click.echo(
+            f"would put {len(manifest.files)} files of build {keys.build} ({manifest.branch}) into {url}"
+        )
+        return
+    address = publish_build(
+        session.store,
+        keys,
+        session.open(url),
+        branch=manifest.branch,
+        workers=session.settings.s3.connections,
+        allow_partial=call.allow_partial,
+    )
+    click.echo(
+        json.dumps({"version": 1, "build": keys.build, "url": address}, indent=2) if call.as_json else address
+    )

@@ -1,0 +1,147 @@
+"""``covfleet recombine COMMIT``: the combiner by hand, from any machine that can read the store."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from pathlib import Path
+
+import click
+
+from covfleet.adapters.folder.atomic import replacing
+from covfleet.adapters.folder.overlay import OverlayStore
+from covfleet.adapters.folder.store import LocalStore
+from covfleet.byhand.recombine import Recombined, Request, choose, recombine
+from covfleet.commands.builds import table
+from covfleet.commands.common import figures, options
+from covfleet.commands.common.options import Call
+from covfleet.commands.common.session import Session
+from covfleet.errors import ConfigurationError
+from covfleet.model import floor_percent
+from covfleet.ports.object_store import ObjectStore
+from covfleet.store.documents import to_json
+from covfleet.store.status import BuildSummary, list_builds
+from covfleet.text import counted
+
+_LEDGER = "ledger.json"
+
+
+@options.command(
+    "recombine",
+    "build",
+    "site",
+    "allow_partial",
+    "as_json",
+    examples=(
+        ("covfleet recombine $SHA --store s3://bucket/coverage", "The commit's newest complete build."),
+        (
+            "covfleet recombine $SHA --build 17 --site s3://coverage-site",
+            "A certain one, and publish it.",
+        ),
+        (
+            "covfleet recombine $SHA --output results",
+            "With the right to read the store only: the results go into a folder.",
+        ),
+    ),
+)
+@click.argument("commit", metavar="COMMIT")
+@click.option(
+    "--output",
+    type=click.Path(file_okay=False, path_type=Path, resolve_path=True),
+    metavar="DIR",
+    help="Write .coverage, ledger.json and reports/ there, and nothing into the store.",
+)
+def command(call: Call, output: Path | None) -> None:
+    """Combine, report and publish a build of COMMIT that was run before. No checkout is needed.
+
+    Takes the newest complete build, unless --build names one; publishes if a site is set. Every data file is
+    verified again. Done twice, it changes nothing.
+    """
+    session = Session(call)
+    settings = session.settings
+    if output:
+        _check_own(output)
+    with tempfile.TemporaryDirectory(prefix="covfleet-") as temporary:
+        workdir = Path(temporary)
+        store = session.open_to_read()
+        keys = session.commit_keys()
+        summaries = list_builds(store, keys, workers=settings.s3.connections)
+        chosen = choose(store, keys, summaries, call.build)
+        session.narrate(table(summaries, chosen.build))
+        request = Request(
+            store=OverlayStore(store, LocalStore(workdir / "above")) if output else store,
+            commit=keys,
+            build=chosen,
+            workdir=workdir,
+            reports=output / "reports" if output else None,
+            site=session.open(settings.publish.site) if settings.publish.site else None,
+            allow_partial=call.allow_partial,
+            workers=settings.s3.connections,
+            silence_s=settings.lease_s,
+            clock=session.clock,
+            narrate=session.narrate,
+        )
+        session.narrate(_announced(chosen, call.build))
+        done = recombine(request)
+        if output:
+            _keep(done, output)
+    if call.as_json:
+        click.echo(_as_json(done, output))
+    else:
+        click.echo("\n".join(_described(done, store, output)))
+
+
+def _announced(chosen: BuildSummary, wanted: str | None) -> str:
+    if wanted:
+        return f"taking build {chosen.build}, as --build says"
+    which = "the newest complete one" if chosen.complete else "the newest one, as none is complete"
+    return f"taking build {chosen.build}, {which}"
+
+
+def _keep(done: Recombined, output: Path) -> None:
+    """Put what the store would have got, and isn't there yet, into the folder."""
+    with replacing(output / ".coverage") as part:
+        shutil.copyfile(done.data_file, part)
+    with replacing(output / _LEDGER) as part:
+        part.write_bytes(to_json(done.ledger))
+
+
+def _check_own(output: Path) -> None:
+    """Refuse a folder that holds somebody else's .coverage; of the reports' folder, their writer says so."""
+    if (output / ".coverage").exists() and not (output / _LEDGER).exists():
+        raise ConfigurationError(
+            f"{output} holds a .coverage that covfleet recombine didn't write",
+            hint="Name a folder that doesn't exist yet, an empty one, or one of an earlier call.",
+        )
+
+
+def _described(done: Recombined, store: ObjectStore, output: Path | None) -> list[str]:
+    ledger, where = done.ledger, output / "reports" if output else store.url
+    outcomes = ", ".join(f"{count} {outcome}" for outcome, count in sorted(ledger.outcomes.items()))
+    data = counted(len(ledger.data_files), "data file")
+    total = f"{floor_percent(done.totals.total)}%"
+    lines = [
+        f"build      {done.build} of commit {ledger.commit}",
+        f"tests      {outcomes or 'none ran'}; {ledger.tests_planned} planned",
+        f"combined   {data}, {ledger.verdict}{_news(done.data_changed, output)}",
+        f"reported   {total} covered, in {where}{_news(done.reports_changed, output)}",
+        f"published  {done.site or 'no: no site is set'}",
+    ]
+    if output:
+        lines.append("store      not changed, as --output was given")
+    return [*lines, *ledger.notes]
+
+
+def _news(changed: bool, output: Path | None) -> str:  # noqa: FBT001 - one thing to say or the other
+    return "" if changed or output else "; as it was before"
+
+
+def _as_json(done: Recombined, output: Path | None) -> str:
+    return figures.to_text(
+        done.totals,
+        done.ledger,
+        output=str(output or ""),
+        site=done.site,
+        data_changed=done.data_changed,
+        reports_changed=done.reports_changed,
+    )

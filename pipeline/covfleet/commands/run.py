@@ -1,0 +1,108 @@
+"""``covfleet run``: everything, here."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+
+import click
+from rich.console import Console
+
+from covfleet import flow
+from covfleet.adapters.processes.shards import ShardCommand
+from covfleet.commands.common import figures, options
+from covfleet.commands.common.options import Call
+from covfleet.commands.common.session import Session, stopping
+from covfleet.commands.plan import show_plan
+from covfleet.errors import InterruptedRunError
+from covfleet.report.own.terminal import print_summary
+from covfleet.watch.progress import make_display
+
+
+@options.command(
+    "run",
+    "commit",
+    "build",
+    "branch",
+    "shards",
+    "executor",
+    "python",
+    "branch_coverage",
+    "contexts",
+    "image_base",
+    "gate_total",
+    "gate_line",
+    "gate_branch",
+    "allow_partial",
+    "pytest_args",
+    "dry_run",
+    "as_json",
+    examples=(
+        ("covfleet run", "The project in this folder, as its settings say."),
+        (
+            "covfleet run --shards 6 --contexts -- tests/unit -m 'not slow'",
+            "Some of its tests, on six shards.",
+        ),
+        ("covfleet run --executor docker --image-base python:3.13-slim", "Each shard in a container."),
+        ("covfleet run --build 20261122T115740Z-3f9a", "Go on where that build was interrupted."),
+    ),
+)
+def command(call: Call) -> None:
+    """Run all stages over a project on this machine, and print the combined coverage.
+
+    Results: .covfleet/.coverage, and .covfleet/reports with html/index.html, coverage.xml, coverage.json,
+    coverage.lcov, junit.xml, summary.md and badge.svg.
+    """
+    if call.dry_run:
+        show_plan(call)
+        return
+    session = Session(call)
+    job = flow.Run(
+        session.checkout, session.settings, session.new_build(), session.own_folder(), call.allow_partial
+    )
+    tools = _tools(session, job)
+    workdir = job.folder / "work"
+    try:
+        result = flow.run(job, tools)
+        (workdir / ".coverage").replace(job.folder / ".coverage")
+    except KeyboardInterrupt:
+        hint = f"What was finished is kept; go on with: covfleet run --build {job.keys.build}"
+        raise InterruptedRunError("interrupted", hint=hint) from None
+    finally:
+        if workdir.exists():
+            shutil.rmtree(workdir)
+    if call.as_json:
+        click.echo(
+            figures.to_text(result.totals, result.ledger, reports=str(result.reports), site=result.site)
+        )
+    else:
+        print_summary(Console(), result.reports)
+        if result.site:
+            click.echo(f"published: {result.site}")
+    flow.judge(job, result, tools)
+
+
+def _tools(session: Session, job: flow.Run) -> flow.Tools:
+    return flow.Tools(
+        store=session.store,
+        engine=lambda: session.engine,
+        launcher=lambda image: session.launcher(image.reference if image else ""),
+        start_shard=lambda shard: _start_shard(session, job, shard),
+        site=lambda: session.open(session.settings.publish.site or ""),
+        clock=session.clock,
+        display=make_display(Console(stderr=True)),
+        stopping=stopping,
+        narrate=session.narrate,
+        log=session.narrate,
+    )
+
+
+def _start_shard(session: Session, job: flow.Run, shard: int) -> ShardCommand:
+    wait = ("--wait", f"{session.settings.batch_timeout_s}")
+    build = ("--commit", job.keys.commit, "--build", job.keys.build, *wait)
+    # -P: a project with a package of our name must not stand in for us
+    command = (sys.executable, "-P", "-m", "covfleet", "shard", str(shard), "--project", session.project)
+    log = job.folder / "logs" / f"shard-{shard}.log"
+    environment = {**os.environ, **session.flags_as_variables()}
+    return ShardCommand(shard, [str(word) for word in (*command, *build)], environment, log)

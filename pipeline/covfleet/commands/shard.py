@@ -1,0 +1,70 @@
+"""``covfleet shard K``: one of the N workers of a planned build."""
+
+from __future__ import annotations
+
+import click
+
+from covfleet.commands.common import options
+from covfleet.commands.common.options import Call
+from covfleet.commands.common.session import Session, stopping
+from covfleet.errors import InterruptedRunError, TestsFailedError, WorkerError
+from covfleet.shard.agent import run_shard
+from covfleet.shard.request import ShardRequest
+from covfleet.store.documents import to_json
+
+
+@options.command(
+    "shard",
+    "commit",
+    "build",
+    "executor",
+    "python",
+    "as_json",
+    examples=(
+        ("covfleet shard 1", "Be shard 1 of the newest build of this folder's commit."),
+        (
+            "covfleet shard 3 --commit $GIT_COMMIT --build $BUILD_NUMBER --store s3://bucket/coverage",
+            "On an agent.",
+        ),
+        (
+            "covfleet shard 3 --build $BUILD_NUMBER --wait 600",
+            "On an agent that may be up before the build is planned.",
+        ),
+    ),
+)
+@click.argument("shard", metavar="K", type=click.IntRange(min=1))
+@options.wait
+def command(call: Call, shard: int, wait_s: float) -> None:
+    """Run shard K: its own batches first, then what others have left; take over from shards that died.
+
+    Run it again after a failure: what has a result is not run twice.
+    """
+    session = Session(call)
+    plan = session.planned(wait_s)
+    keys = session.known_build()
+    with stopping() as stop, session.workdir() as workdir:
+        heartbeat = run_shard(
+            ShardRequest(
+                store=session.store,
+                keys=keys,
+                plan=plan,
+                shard=shard,
+                launcher=session.launcher(plan.image),
+                settings=session.settings,
+                clock=session.clock,
+                stop=stop,
+                narrate=session.narrate,
+                workdir=workdir,
+            )
+        )
+    if call.as_json:
+        click.echo(to_json(heartbeat).decode(), nl=False)
+    if heartbeat.state == "stopped":
+        raise InterruptedRunError(
+            f"shard {shard} was stopped: {heartbeat.detail or 'it was told to'}",
+            hint="What was acknowledged is kept; the others, or this shard started again, do the rest.",
+        )
+    if heartbeat.state == "failed":
+        raise WorkerError(f"shard {shard} failed: {heartbeat.detail}")
+    if heartbeat.tests_failed:
+        raise TestsFailedError(f"{heartbeat.tests_failed} tests failed on shard {shard}")

@@ -1,0 +1,1 @@
+"""Whether covfleet can run here, and what measuring costs."""

@@ -1,0 +1,155 @@
+"""``covfleet doctor --measure``: a sample of the suite under no coverage, the C tracer and our own core.
+
+The sample is the same whenever the files have the same names: test files in the order of their names' hashes,
+as many as fit into the time. Each core runs it in a worker of its own, in turns.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import tempfile
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+
+from covfleet.errors import ConfigurationError
+from covfleet.model import Batch
+from covfleet.ports.worker import WorkerLauncher, WorkerSpec
+from covfleet.settings.schema import Settings
+from covfleet.worker.client import StartOptions, WorkerClient
+from covfleet.worker.core_comparison import NONE, OWN, STOCK, Comparison, Sight, Trial, compare_until_sure
+
+EXPECTED = {
+    (OWN, True): "1.1 to 1.5",
+    (STOCK, True): "1.7 to 3.7",
+    (STOCK, False): "1.6 to 2.3",
+    ("sysmon", False): "1.05 to 1.35",
+    ("pytrace", True): "10 or more",
+    ("pytrace", False): "10 or more",
+}
+"""CPU against that without coverage, by core and whether contexts are recorded: the README's figures."""
+
+ROUNDS = 2
+SHORT_S = 1.0
+"""CPU seconds of the sample without coverage under which the ratios say little."""
+
+_RUNS = 12
+"""How often the sample's time is spent without coverage, about: each core costs some of it, each twice."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """CPU seconds of the sample's tests under a core, and how often that of no coverage; 1.0 for itself."""
+
+    core: str
+    cpu_s: float
+    overhead: float | None  # None: the sample took no time that could be measured
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """What the cores cost and saw."""
+
+    files: int  # in the sample
+    files_collected: int
+    tests: int
+    costs: tuple[Cost, ...]
+    seen: Comparison
+
+    @property
+    def is_short(self) -> bool:
+        """Whether the sample takes too little time for the ratios to say much."""
+        return any(cost.core == NONE and cost.cpu_s < SHORT_S for cost in self.costs)
+
+
+def expected(core: str, *, contexts: bool) -> str:
+    """Return the CPU that a core is known to take, in words; empty if nothing is known."""
+    known = EXPECTED.get((core, contexts))
+    return f"{known} times the CPU of no coverage" if known else ""
+
+
+def measure(settings: Settings, launcher: WorkerLauncher, seconds: float) -> Measured:
+    """Run the sample under each core, and compare.
+
+    Raises:
+        ConfigurationError: there is nothing to measure, or covfleet's own core can't measure here.
+        WorkerError: a worker died, or took longer than the time limit for a batch.
+    """
+    options = StartOptions(
+        pytest=settings.pytest,
+        pytest_args=settings.pytest_args,
+        branch=False,
+        contexts=True,
+        core="auto",
+        checkpoint_s=settings.checkpoint_s,
+        import_all=settings.import_all,
+    )
+    timeout_s = settings.batch_timeout_s
+    with tempfile.TemporaryDirectory(prefix="covfleet-doctor-") as folder:
+        name = Path(folder).name
+        labels = {"covfleet.build": name}
+        spec = WorkerSpec(f"{name}-collect", labels, Path(folder, "collect"))
+        batches = _collected(launcher, options, spec, timeout_s)
+        trial = Trial(launcher, options, Path(folder, "cores"), timeout_s=timeout_s, labels=labels)
+        return _measure(trial, batches, seconds)
+
+
+def sampled(tests: tuple[str, ...]) -> tuple[Batch, ...]:
+    """Return a batch for each file of the tests, in the order of the hashes of the files' names."""
+    by_file = {
+        file: tuple(ids) for file, ids in groupby(sorted(tests, key=_file_of), key=_file_of)
+    }  # sorting is stable: pytest's order stays within a file
+    order = sorted(by_file, key=lambda file: hashlib.sha256(file.encode()).digest())
+    return tuple(Batch(file, by_file[file], 0.0) for file in order)
+
+
+def _file_of(test: str) -> str:
+    return test.split("::", maxsplit=1)[0]
+
+
+def _collected(
+    launcher: WorkerLauncher, options: StartOptions, spec: WorkerSpec, timeout_s: float
+) -> tuple[Batch, ...]:
+    if not options.pytest:
+        raise ConfigurationError(
+            "there are no tests to measure: pytest = false", hint="Command groups have no contexts."
+        )
+    spec.output_dir.mkdir()
+    with WorkerClient(launcher, spec, options) as worker:
+        core = worker.start(timeout_s).measurement.core
+        if core != OWN:
+            raise ConfigurationError(
+                f"covfleet's own core can't measure here; {core} would",
+                hint="It needs Python 3.12 or newer, coverage.py without plugins, dynamic_context and timid.",
+            )
+        suite = worker.collect(timeout_s)
+    if not suite.tests:
+        raise ConfigurationError("pytest collects no tests", hint="Is pytest_args in [tool.covfleet] right?")
+    return sampled(suite.tests)
+
+
+def _measure(trial: Trial, batches: tuple[Batch, ...], seconds: float) -> Measured:
+    cpu_s: dict[str, list[float]] = {NONE: [], STOCK: [], OWN: []}
+    first = trial.run(NONE, batches, within_s=seconds / _RUNS)
+    sample = batches[: first.batches]
+    cpu_s[NONE].append(first.cpu_s)
+
+    def look(core: str, collect_garbage: bool) -> Sight:  # noqa: FBT001 - by position
+        sight = trial.run(core, sample, collect_garbage=collect_garbage)
+        if not collect_garbage:
+            cpu_s[core].append(sight.cpu_s)
+            if core == OWN and len(cpu_s[NONE]) < ROUNDS:
+                cpu_s[NONE].append(trial.run(NONE, sample).cpu_s)
+        return sight
+
+    seen = compare_until_sure(look, ROUNDS)
+    least = {core: min(rounds) for core, rounds in cpu_s.items()}
+    return Measured(
+        files=len(sample),
+        files_collected=len(batches),
+        tests=sum(len(batch.tests) for batch in sample),
+        costs=tuple(
+            Cost(core, cpu, cpu / least[NONE] if least[NONE] > 0 else None) for core, cpu in least.items()
+        ),
+        seen=seen,
+    )

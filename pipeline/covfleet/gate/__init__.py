@@ -1,0 +1,1 @@
+"""The stage ``gate``: is the coverage good enough?"""

@@ -1,0 +1,108 @@
+"""The image stage: from a commit and a Dockerfile to the image that the shards run.
+
+An image is found again by its tag, the commit, and known by its labels: ``covfleet.inputs`` is a hash of
+everything that went into it, so that an image is made again if, and only if, that has changed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from covfleet.errors import ConfigurationError
+from covfleet.model import Checkout, ImageRef
+from covfleet.ports.engine import BuildRequest, ContainerEngine
+from covfleet.ports.narration import Narrate
+from covfleet.resources import resource
+from covfleet.settings.schema import ImageSettings
+from covfleet.store.keys import checked
+
+INPUTS_LABEL = "covfleet.inputs"
+
+_OURS = ("**/.covfleet",)
+_NOT_FOR_IMAGES = (
+    *(".git", ".hg", ".svn", "**/node_modules"),
+    *("**/__pycache__", "**/.venv", "venv", "**/.tox", "**/.nox", "**/*.egg-info"),
+    *("**/.mypy_cache", "**/.pytest_cache", "**/.ruff_cache", "**/.coverage", "**/.coverage.*", "**/htmlcov"),
+)
+
+
+def ensure_image(  # noqa: PLR0913 - what the stage needs, each thing once
+    engine: ContainerEngine,
+    settings: ImageSettings,
+    project: Path,
+    checkout: Checkout,
+    build: str,
+    *,
+    rebuild: bool,
+    on_log: Narrate,
+) -> ImageRef:
+    """Return the image of the checkout: the one that is there, the registry's, or a new one.
+
+    With ``settings.push`` the registry has it afterwards. With ``rebuild`` it is built in any case (the
+    engine's layer cache still serves what hasn't changed).
+
+    Raises:
+        ConfigurationError: Dockerfile, context or CA bundle is missing.
+        EngineError: no engine, no base image, a step failed, or the registry refused.
+    """
+    request = build_request(settings, project, checkout, build)
+    inputs = engine.inputs_digest(request)
+    request = replace(request, labels={**request.labels, INPUTS_LABEL: inputs})
+    image = None if rebuild else _existing(engine, request.reference, inputs, on_log, pull=settings.push)
+    if image is None:
+        image = engine.build(request, on_log)
+    if settings.push:
+        engine.push(request.reference, on_log)  # of a pushed image, the registry has every layer already
+    return image
+
+
+def build_request(settings: ImageSettings, project: Path, checkout: Checkout, build: str) -> BuildRequest:
+    """Return what is to be built, with all paths absolute. Looks at the disk, but changes nothing.
+
+    Raises:
+        ConfigurationError: Dockerfile, context or CA bundle is missing.
+    """
+    default = settings.dockerfile is None
+    dockerfile = (
+        resource("docker/app.Dockerfile") if settings.dockerfile is None else project / settings.dockerfile
+    )
+    context = project / settings.context
+    ca_bundle = project / settings.ca_bundle if settings.ca_bundle else None
+    _require(context.is_dir(), f"there is no build context {context}", "image.context")
+    _require(dockerfile.is_file(), f"there is no Dockerfile {dockerfile}", "image.dockerfile")
+    _require(
+        ca_bundle is None or ca_bundle.is_file(), f"there is no CA bundle {ca_bundle}", "image.ca_bundle"
+    )
+    return BuildRequest(
+        context=context.resolve(),
+        dockerfile=dockerfile.resolve(),
+        reference=f"{settings.repository}:{checked(checkout.commit, 'tag of an image')}",
+        labels={
+            "covfleet.commit": checkout.commit,
+            "covfleet.branch": checkout.branch,
+            "covfleet.build": build,
+        },
+        build_args={"BASE": settings.base, **settings.build_args} if default else settings.build_args,
+        ca_bundle=ca_bundle,
+        ignore=(*_NOT_FOR_IMAGES, *_OURS) if default else _OURS,
+    )
+
+
+def _existing(
+    engine: ContainerEngine, reference: str, inputs: str, on_log: Narrate, *, pull: bool
+) -> ImageRef | None:
+    """Return the image of that name if it was made from the same inputs: here, or from the registry."""
+    found = engine.find_image(reference)
+    if pull and not (found and _made_from(engine, found, inputs)):
+        found = engine.pull(reference, on_log)
+    return replace(found, reused=True) if found and _made_from(engine, found, inputs) else None
+
+
+def _made_from(engine: ContainerEngine, image: ImageRef, inputs: str) -> bool:
+    return engine.image_labels(image.reference).get(INPUTS_LABEL) == inputs
+
+
+def _require(present: bool, message: str, setting: str) -> None:  # noqa: FBT001 - an assertion's condition
+    if not present:
+        raise ConfigurationError(message, hint=f"Correct {setting}; paths are relative to the project.")

@@ -1,0 +1,115 @@
+"""Whether a Jenkinsfile will start: its syntax, its steps, and the plugins that bring them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from covfleet.jenkins.requirements import known_steps, lacks, least_versions
+from covfleet.jenkins.steps import Call, calls
+from covfleet.ports.controller import Controller
+from covfleet.settings.schema import JenkinsSettings
+
+_PLACE = re.compile(r"@ line (\d+), column (\d+)\.?")
+_PREFIX = re.compile(r"^WorkflowScript: \d+: ")
+_PREAMBLE = "Errors encountered validating Jenkinsfile:"
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Finding:
+    """Something wrong in a Jenkinsfile; line and column count from 1, and are 0 where none is known."""
+
+    line: int
+    column: int
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Lint:
+    """What linting has found, and by whom: a controller's address, or the name of a parser."""
+
+    checked_by: str
+    findings: tuple[Finding, ...]
+
+
+class Parser(Protocol):
+    """A Groovy parser that runs here."""
+
+    name: str
+
+    def errors(self, groovy: str) -> str:
+        """Return a Groovy file's syntax errors, each with ``@ line 1, column 2.``; empty: it is sound."""
+
+
+def lint_on_controller(jenkinsfile: str, settings: JenkinsSettings, controller: Controller) -> Lint:
+    """Ask a controller's validator, then look for the plugin of each step: the validator knows no steps.
+
+    Raises:
+        JenkinsError: the controller doesn't answer, or lacks the validator.
+    """
+    syntax = findings(controller.validate(jenkinsfile))
+    return Lint(controller.url, _all(syntax, jenkinsfile, settings, controller.plugins()))
+
+
+def lint_here(jenkinsfile: str, settings: JenkinsSettings, parser: Parser) -> Lint:
+    """Parse the file, and look whether each step is known. Which plugins a controller has stays open."""
+    syntax = findings(parser.errors(jenkinsfile))
+    if not any(call.step == "pipeline" for call in calls(jenkinsfile)):
+        syntax = (*syntax, Finding(0, 0, "there is no pipeline { … } in it: it is not declarative"))
+    return Lint(parser.name, _all(syntax, jenkinsfile, settings, None))
+
+
+def findings(said: str) -> tuple[Finding, ...]:
+    """Take apart what a validator or parser says: each error with its place, without the lines it quotes."""
+    found: list[Finding] = []
+    rest: list[str] = []
+    for line in said.splitlines():
+        if place := _PLACE.search(line):
+            message = _PREFIX.sub("", line[: place.start()]).strip()
+            found.append(Finding(int(place[1]), int(place[2]), message))
+        elif line.strip() and line.strip() != _PREAMBLE:
+            rest.append(line.strip())
+    if said.strip() and not found:
+        return (Finding(0, 0, " ".join(rest) or said.strip()),)
+    return tuple(found)
+
+
+def check_steps(
+    jenkinsfile: str, settings: JenkinsSettings, installed: Mapping[str, str] | None
+) -> tuple[Finding, ...]:
+    """Return the steps that no known plugin brings, and those whose plugin is absent or too old.
+
+    ``installed`` maps plugins to their versions; ``None``: nobody was asked.
+    """
+    known, least = known_steps(settings), least_versions(settings)
+
+    def check(call: Call) -> Finding | None:
+        if call.step not in known:
+            return _at(call, _unknown(call.step))
+        needs = [(known[call.step], f"the step {call.step}")]
+        found = () if installed is None else lacks(needs, installed, least)
+        return _at(call, str(found[0])) if found else None
+
+    return tuple(finding for call in calls(jenkinsfile) if (finding := check(call)))
+
+
+def _all(
+    syntax: tuple[Finding, ...],
+    jenkinsfile: str,
+    settings: JenkinsSettings,
+    installed: Mapping[str, str] | None,
+) -> tuple[Finding, ...]:
+    return tuple(sorted({*syntax, *check_steps(jenkinsfile, settings, installed)}))
+
+
+def _at(call: Call, message: str) -> Finding:
+    return Finding(call.line, call.column, message)
+
+
+def _unknown(step: str) -> str:
+    return (
+        f"the step {step} is unknown: if it comes with a plugin or a shared library, "
+        f'say so: {step} = "<plugin, or nothing>" in [tool.covfleet.jenkins.steps]'
+    )

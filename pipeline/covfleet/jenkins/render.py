@@ -1,0 +1,106 @@
+"""The files that Jenkins reads, as text; and how what lies in the project differs from them."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from covfleet.errors import ConfigurationError
+from covfleet.jenkins.cloud import cloud_yaml
+from covfleet.jenkins.jobs import jobs_yaml, to_xml
+from covfleet.jenkins.templates import GENERATED, Templates
+from covfleet.settings.schema import Settings
+
+_JENKINSFILE = "Jenkinsfile.j2"
+_HEADER_LINES = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Generated:
+    """A file of the project: its path with ``/``, and its wanted text; ``None``: there should be none."""
+
+    path: str
+    text: str | None
+    reason: str = ""  # why there should be none
+
+
+@dataclass(frozen=True, slots=True)
+class Drift:
+    """A generated file that isn't as it should be; ``foreign``: it is there, and was not generated."""
+
+    file: Generated
+    diff: str
+    foreign: bool
+
+
+def render(settings: Settings, project: Path) -> tuple[Generated, ...]:
+    """Return every file that may be generated, in a fixed order. Nothing is written.
+
+    Raises:
+        ConfigurationError: a template can't be rendered, or Jenkins Job Builder refuses the jobs.
+    """
+    jenkins, templates = settings.jenkins, Templates(settings, project)
+    files = [Generated("Jenkinsfile", templates.render(_JENKINSFILE))]
+    jobs, cloud = f"{jenkins.output}/jobs.yaml", f"{jenkins.output}/cloud.yaml"
+    if jenkins.repository:
+        text = jobs_yaml(settings, templates)
+        to_xml(text)
+        files.append(Generated(jobs, text))
+    else:
+        files.append(Generated(jobs, None, "jenkins.repository is not set"))
+    if jenkins.ec2.ami:
+        files.append(Generated(cloud, cloud_yaml(settings, templates)))
+    else:
+        files.append(Generated(cloud, None, "jenkins.ec2.ami is not set"))
+    return tuple(files)
+
+
+def jenkinsfile(settings: Settings, project: Path) -> str:
+    """Return the text of the Jenkinsfile alone.
+
+    Raises:
+        ConfigurationError: its template can't be rendered.
+    """
+    return Templates(settings, project).render(_JENKINSFILE)
+
+
+def drifts(files: Iterable[Generated], project: Path) -> tuple[Drift, ...]:
+    """Return the files that are missing, differ, or should not be there.
+
+    A file that should not be there and was not generated is somebody else's, and no drift.
+
+    Raises:
+        ConfigurationError: a file can't be read.
+    """
+    return tuple(drift for file in files if (drift := _drift(file, _read(project / file.path))))
+
+
+def _drift(file: Generated, there: str | None) -> Drift | None:
+    foreign = there is not None and not _is_generated(there)
+    if there == file.text or (file.text is None and foreign):
+        return None
+    before = "/dev/null" if there is None else file.path
+    after = "/dev/null" if file.text is None else file.path
+    return Drift(file, "".join(_difference(there or "", file.text or "", before, after)), foreign)
+
+
+def _read(path: Path) -> str | None:
+    try:
+        return path.read_bytes().decode("utf-8", errors="backslashreplace")
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise ConfigurationError(f"can't read {path}: {error.strerror}") from error
+
+
+def _is_generated(text: str) -> bool:
+    return any(GENERATED in line for line in text.splitlines()[:_HEADER_LINES])
+
+
+def _difference(there: str, wanted: str, before: str, after: str) -> Iterator[str]:
+    """Yield the lines of a unified diff, each with its line end."""
+    old, new = there.splitlines(keepends=True), wanted.splitlines(keepends=True)
+    for line in difflib.unified_diff(old, new, before, after):
+        yield line if line.endswith("\n") else f"{line}\n\\ No newline at end of file\n"

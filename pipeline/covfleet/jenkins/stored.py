@@ -1,0 +1,108 @@
+"""What the store knows of a Jenkins build: its covfleet build, found by the name that the build gave it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from covfleet.errors import IncompleteDataError, ObjectNotFoundError, PipelineError
+from covfleet.model import Ledger, Plan, ReportManifest
+from covfleet.ports.clock import Clock
+from covfleet.ports.controller import Build
+from covfleet.ports.narration import Narrate
+from covfleet.ports.object_store import ObjectStore
+from covfleet.store.builds import builds, read_plan
+from covfleet.store.documents import from_json
+from covfleet.store.keys import BuildKeys, CommitKeys
+from covfleet.store.reported import read_reported
+from covfleet.store.status import BuildStatus, read_status
+
+_COMMIT = re.compile(r"[0-9a-f]{40,64}")
+_COSTS_AT_MOST = 0.2  # of the time, however many shards there are to ask for
+_AT_LEAST_S = 1.0
+
+
+def commit_of(build: Build) -> str:
+    """Return the commit that a build is of, as far as Jenkins knows: empty before it has checked it out."""
+    asked = build.parameters.get("COMMIT", "")
+    return build.commit or (asked if _COMMIT.fullmatch(asked) else "")
+
+
+def names(build: Build) -> Iterator[str]:
+    """Yield what the generated Jenkinsfile, and the generated multi-job, call a build in the store."""
+    tag = re.sub(r"[^0-9A-Za-z_]+", "-", f"jenkins-{build.job}-{build.number}")
+    yield f"jenkins-{tag[-90:]}" if len(tag) > 100 else tag
+    yield f"jenkins-{build.job.rpartition('/')[2]}-{build.number}"
+
+
+def keys_of(store: ObjectStore, build: Build) -> BuildKeys | None:
+    """Return the keys of a build's covfleet build, ``None`` before it is planned.
+
+    A forced re-plan puts a number behind the name; the newest one counts.
+    """
+    if not (commit := commit_of(build)):
+        return None
+    keys = CommitKeys(commit)
+    there = builds(store, keys)
+    for name in names(build):
+        pattern = re.compile(rf"{re.escape(name)}(-\d{{13}})?")
+        if found := [each for each in there if pattern.fullmatch(each)]:
+            return keys.build(max(found))
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """What a build has left in the store: a ledger once it is combined, figures once they belong to that."""
+
+    ledger: Ledger | None = None
+    manifest: ReportManifest | None = None
+
+
+def stored(store: ObjectStore, build: Build) -> Stored:
+    """Return what the store holds of a build."""
+    if (keys := keys_of(store, build)) is None:
+        return Stored()
+    try:
+        ledger = from_json(Ledger, store.get(keys.ledger).data, name=keys.ledger)
+    except (ObjectNotFoundError, IncompleteDataError):
+        return Stored()
+    try:
+        return Stored(ledger, read_reported(store, keys)[0])
+    except IncompleteDataError:
+        return Stored(ledger)
+
+
+class Watched:
+    """The progress of one build's shards. A store that can't be read is named once, and left alone."""
+
+    def __init__(self, store: ObjectStore, clock: Clock, say: Narrate) -> None:
+        self._store = store
+        self._clock = clock
+        self._say = say
+        self._plan: tuple[BuildKeys, Plan] | None = None
+        self._last: BuildStatus | None = None
+        self._next_s = 0.0
+        self._off = False
+
+    def status(self, build: Build) -> BuildStatus | None:
+        """Return how far the shards are, ``None`` while nothing is known."""
+        began = self._clock.monotonic()
+        if self._off or began < self._next_s:
+            return self._last
+        try:
+            self._last = self._read(build)
+        except PipelineError as error:
+            self._off = True
+            self._say(f"the shards' progress can't be read from here: {error}")
+        ended = self._clock.monotonic()
+        self._next_s = ended + max((ended - began) / _COSTS_AT_MOST, _AT_LEAST_S)
+        return self._last
+
+    def _read(self, build: Build) -> BuildStatus | None:
+        if self._plan is None:
+            if (keys := keys_of(self._store, build)) is None:
+                return None
+            self._plan = keys, read_plan(self._store, keys)
+        return read_status(self._store, *self._plan)

@@ -1,0 +1,40 @@
+"""Which tests there are, as the application's own pytest says."""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from covfleet.plan.request import PlanRequest
+from covfleet.ports.worker import WorkerSpec
+from covfleet.worker.client import Ready, WorkerClient, exploring
+
+
+@dataclass(frozen=True, slots=True)
+class Collected:
+    """What the application's interpreter said: itself, and what pytest collects, in that order."""
+
+    ready: Ready
+    tests: tuple[str, ...]
+    imports: tuple[str, ...] = ()  # test files that hold no test to run
+
+
+def collect(request: PlanRequest) -> Collected:
+    """Ask the application's own pytest for the test ids; a file that can't be collected counts as a test.
+
+    It then fails in its shard, by name, while everything else runs.
+    """
+    settings = request.settings
+    labels = {"covfleet.build": request.keys.build, "covfleet.commit": request.keys.commit}
+    with tempfile.TemporaryDirectory(prefix="covfleet-") as folder:
+        spec = WorkerSpec(f"covfleet-{request.keys.build}-plan", labels, Path(folder))
+        with WorkerClient(request.launcher, spec, exploring(settings)) as client:
+            ready = client.start(settings.batch_timeout_s)
+            if not settings.pytest:
+                return Collected(ready, ())
+            suite = client.collect(settings.batch_timeout_s)
+    for error in suite.errors:
+        request.narrate(f"{error.id} can't be collected; it will be reported as an error")
+    tests = dict.fromkeys([*suite.tests, *(error.id for error in suite.errors)])
+    return Collected(ready, tuple(tests), suite.imports)

@@ -1,0 +1,93 @@
+"""The stage ``plan``: collect, cut, deal, and store what came of it."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+from covfleet.errors import ConfigurationError
+from covfleet.model import Plan, SourceFile
+from covfleet.plan.collect import collect
+from covfleet.plan.cutting import (
+    cut,
+    deal,
+    expected_durations,
+    group_batch,
+    number,
+    wanted_batch_s,
+    with_imports,
+)
+from covfleet.plan.request import PlanRequest
+from covfleet.store.builds import find_plan, read_plan
+from covfleet.store.documents import to_json
+from covfleet.store.sources import manifest, pack
+from covfleet.store.timings import read_timings
+from covfleet.store.transfer import probe_conditions, put_once
+
+
+def plan_build(request: PlanRequest) -> Plan:
+    """Collect, cut, deal, and store the plan with the sources; return the plan that stands in the store.
+
+    A build that has a plan keeps it: planning again changes nothing.
+
+    Raises:
+        ConfigurationError: there are no tests, or pytest or coverage are missing or too old.
+        StoreError: the store ignores conditional puts, on which claims rest, or failed.
+        WorkerError: the tests can't be collected.
+    """
+    planned = find_plan(request.store, request.keys)
+    if planned is not None:
+        request.narrate(f"build {planned.build} has a plan already; it stays as it is")
+        return planned
+    probe_conditions(request.store)
+    plan = make_plan(request)
+    root = Path(request.checkout.root)
+    with tempfile.TemporaryDirectory(prefix="covfleet-") as folder:
+        archive = Path(folder, "sources.tar.zst")
+        pack(root, plan.sources, archive)
+        request.store.upload(archive, request.keys.sources, content_type="application/zstd")
+    put_once(request.store, request.keys.plan, to_json(plan))
+    return read_plan(request.store, request.keys)
+
+
+def make_plan(request: PlanRequest) -> Plan:
+    """Return a new plan without storing it."""
+    settings, checkout = request.settings, request.checkout
+    collected = collect(request)
+    if not collected.tests and not settings.groups:
+        raise ConfigurationError(
+            "pytest collects no tests",
+            hint="Name the tests' folder in `pytest_args`, or set `pytest = false` and add a command group.",
+        )
+    known = read_timings(request.store, checkout.branch, request.narrate)
+    timings = expected_durations(collected.tests, known)
+    groups = [group_batch(group, known) for group in settings.groups]
+    tests = cut(collected.tests, timings, wanted_batch_s(timings, settings), settings.unit)
+    batches = number([*groups, *with_imports(tests, collected.imports)])
+    return Plan(
+        commit=checkout.commit,
+        build=request.keys.build,
+        branch=checkout.branch,
+        created_at=request.clock.now().isoformat(timespec="milliseconds"),
+        executor=settings.executor,
+        image=request.image.reference if request.image else "",
+        environment=collected.ready.environment,
+        measurement=collected.ready.measurement,
+        pytest_args=settings.pytest_args,
+        sources=source_files(request),
+        batches=batches,
+        deals=deal(batches, settings.shards),
+        import_all=settings.import_all,
+    )
+
+
+def source_files(request: PlanRequest) -> tuple[SourceFile, ...]:
+    """Return the project's files, and those that ``sources`` adds, with their hashes."""
+    root = Path(request.checkout.root)
+    added = {
+        path.relative_to(root).as_posix()
+        for pattern in request.settings.sources
+        for path in root.glob(pattern)
+        if path.is_file()
+    }
+    return manifest(root, sorted({*request.checkout.files, *added}))

@@ -1,0 +1,1 @@
+"""The stage ``publish``: a build's reports in a static site."""

@@ -1,0 +1,71 @@
+"""The figures behind the reports, from coverage.py's own: counts, never rounded percentages."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+from coverage.results import Numbers
+
+from covfleet.model import Totals
+
+
+@dataclass(frozen=True, slots=True)
+class FileFigures:
+    """One file's coverage: statements and branches together."""
+
+    path: str
+    units: int  # statements and branches
+    missing: int
+
+    @property
+    def share(self) -> Fraction:
+        """The covered share, 0 to 1; 1 for a file with nothing to cover."""
+        return 1 - Fraction(self.missing, self.units) if self.units else Fraction(1)
+
+
+def figures_of(
+    files: Iterable[tuple[str, Numbers]], *, has_branches: bool
+) -> tuple[Totals, tuple[FileFigures, ...]]:
+    """Return the project's totals and every file's figures."""
+    files = tuple(files)
+    total = sum((numbers for _, numbers in files), start=Numbers())
+    return Totals(
+        files=len(files),
+        statements=total.n_statements,
+        covered_statements=total.n_executed,
+        branches=total.n_branches,
+        covered_branches=total.n_executed_branches,
+        measures_branches=has_branches,
+    ), tuple(
+        FileFigures(
+            path, numbers.n_statements + numbers.n_branches, numbers.n_missing + numbers.n_missing_branches
+        )
+        for path, numbers in files
+    )
+
+
+def read_figures(json_report: Path) -> tuple[Totals, tuple[FileFigures, ...]]:
+    """Return the same from ``coverage.json``."""
+    report = json.loads(json_report.read_bytes())
+    totals = report["totals"]
+    return Totals(
+        files=len(report["files"]),
+        statements=totals["num_statements"],
+        covered_statements=totals["covered_lines"],
+        branches=totals.get("num_branches", 0),
+        covered_branches=totals.get("covered_branches", 0),
+        measures_branches=report["meta"]["branch_coverage"],
+    ), tuple(_file(path, file["summary"]) for path, file in report["files"].items())
+
+
+def _file(path: str, summary: dict[str, Any]) -> FileFigures:
+    return FileFigures(
+        path=path,
+        units=summary["num_statements"] + summary.get("num_branches", 0),
+        missing=summary["missing_lines"] + summary.get("missing_branches", 0),
+    )

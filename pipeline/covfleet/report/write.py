@@ -1,0 +1,117 @@
+"""All reports of a build into one folder, which readers see in its old state or in its new one."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from covfleet.errors import ConfigurationError
+from covfleet.model import Ledger, TestOutcome, Totals
+from covfleet.report.cache.contents import ReportCache
+from covfleet.report.own.badge import badge
+from covfleet.report.own.junit import write_junit
+from covfleet.report.own.summary import summarise, to_markdown
+from covfleet.report.own.verdicts import mark
+from covfleet.report.rendering import Rendering, render
+from covfleet.store.documents import to_json
+
+REPORTS = frozenset({
+    "badge.svg",
+    "coverage.json",
+    "coverage.lcov",
+    "coverage.txt",
+    "coverage.xml",
+    "html",
+    "junit.xml",
+    "summary.json",
+    "summary.md",
+})  # fmt: skip
+"""What a folder of reports holds; a folder with anything else in it is never replaced."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReportRequest:
+    """What the reports are made from."""
+
+    data_file: Path  # one combined coverage.py data file; its paths are relative to the project
+    source_dir: Path  # exactly the project's listed sources, and its coverage configuration
+    ledger: Ledger
+    outcomes: tuple[TestOutcome, ...]
+    out: Path
+    contexts: bool  # show which test ran each line
+    title: str = ""  # of the HTML report, if the project's configuration sets none
+    notes: tuple[str, ...] = ()  # beside the ledger's
+    cache: ReportCache | None = None
+
+
+def write_reports(request: ReportRequest) -> Totals:
+    """Write every report into ``request.out``, replacing the reports that lie there, and return the totals.
+
+    All is written beside ``out`` first: if anything fails, the old reports stay. Changes the process's
+    working directory while coverage.py renders (see ``rendering.render``).
+
+    Raises:
+        ConfigurationError: ``out`` holds other things than reports, or coverage.py's configuration is wrong.
+        IncompleteDataError: a source is missing or can't be parsed, or there is nothing to report.
+    """
+    out = request.out.resolve()
+    _check_replaceable(out)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as temporary:
+        fresh, scratch = Path(temporary, "fresh"), Path(temporary, "scratch")
+        fresh.mkdir()
+        scratch.mkdir()
+        totals = _write(request, fresh, scratch)
+        _swap(fresh, out, Path(temporary, "old"))
+    return totals
+
+
+def _write(request: ReportRequest, folder: Path, scratch: Path) -> Totals:
+    ledger = request.ledger
+    rendered = render(
+        Rendering(
+            data_file=request.data_file.resolve(),
+            source_dir=request.source_dir.resolve(),
+            into=folder,
+            scratch=scratch,
+            contexts=request.contexts,
+            title=request.title,
+            verdict=ledger.verdict,
+            cache=request.cache,
+        )
+    )
+    totals = rendered.totals
+    if ledger.verdict != "complete":
+        mark(folder, ledger.verdict)
+    summary = summarise(
+        ledger, totals, request.outcomes, rendered.files, (*request.notes, *rendered.warnings)
+    )
+    (folder / "summary.json").write_bytes(to_json(summary))
+    (folder / "summary.md").write_text(to_markdown(summary), encoding="utf-8")
+    (folder / "badge.svg").write_text(badge(totals, ledger.verdict), encoding="utf-8")
+    write_junit(request.outcomes, folder / "junit.xml")
+    return totals
+
+
+def _check_replaceable(out: Path) -> None:
+    if out.exists() and not out.is_dir():
+        raise ConfigurationError(f"{out} is a file; the reports need a folder")
+    foreign = sorted({path.name for path in out.iterdir()} - REPORTS) if out.exists() else []
+    if foreign:
+        raise ConfigurationError(
+            f"{out} holds {foreign[0]!r}, which is no report: the reports would replace it",
+            hint="Name a folder that doesn't exist yet, an empty one, or one of earlier reports.",
+        )
+
+
+def _swap(fresh: Path, out: Path, old: Path) -> None:
+    if out.exists():
+        out.rename(old)
+    try:
+        fresh.rename(out)
+    except OSError:
+        if old.exists():
+            shutil.move(old, out)
+        raise

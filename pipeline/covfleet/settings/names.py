@@ -1,0 +1,139 @@
+"""Names from outside that generated files carry: what Jenkins and git accept, and nothing that they expand.
+
+Each function returns the name, or raises ``ValueError`` with what is wrong; the settings use them as types.
+What passes is still escaped wherever it is written (``covfleet.jenkins.quoting``): these checks keep out what
+could never work, and what Jenkins itself would expand or take apart, which no escaping prevents.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+from typing import Annotated
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator
+
+_LABEL = re.compile(r"[0-9A-Za-z][0-9A-Za-z._-]{0,99}", re.ASCII)
+_CREDENTIALS = re.compile(r"[0-9A-Za-z][0-9A-Za-z._-]{0,199}", re.ASCII)
+_JOB = re.compile(r"[0-9A-Za-z][0-9A-Za-z._-]{0,79}", re.ASCII)
+_BAD_IN_FOLDER = re.compile(r"[?*\\%!@#$^&|<>\[\]:;]")
+_BAD_IN_BRANCH = re.compile(r"[\s~^:?*\[\\]|\.\.|@\{|//|^[/.-]|/\.|\.lock(?:/|$)|[/.]$|^@$")
+_SCP_URL = re.compile(r"(?:[0-9A-Za-z._-]+@)?[0-9A-Za-z][0-9A-Za-z.-]*:[0-9A-Za-z~/][^\s]*", re.ASCII)
+_PLUGIN_VERSION = re.compile(r"\d[0-9A-Za-z._-]*", re.ASCII)
+_PARTS = re.compile(r"[0-9A-Za-z._ -]+", re.ASCII)
+
+
+def label(name: str) -> str:
+    """Check one label of agents; an expression of labels is none."""
+    if not _LABEL.fullmatch(name):
+        raise ValueError("not one label: use letters, digits, dots, dashes and underscores")
+    return name
+
+
+def credentials_id(name: str) -> str:
+    """Check the id of credentials on the controller; empty: none are needed."""
+    if name and not _CREDENTIALS.fullmatch(name):
+        raise ValueError("not an id of credentials: use letters, digits, dots, dashes and underscores")
+    return name
+
+
+def job_name(name: str) -> str:
+    """Check the name of a job of ours: its workspace's path and its builds' ids contain it."""
+    if not _JOB.fullmatch(name) or ".." in name:
+        raise ValueError("not a job's name: use up to 80 letters, digits, dots, dashes and underscores")
+    return name
+
+
+def folder_name(name: str) -> str:
+    """Check the full name of a Jenkins folder, by the rules of Jenkins itself; empty: the top.
+
+    See ``Jenkins.checkGoodName`` in Jenkins' source.
+    """
+    for part in name.split("/") if name else ():
+        if part != part.strip() or part in {"", ".", ".."} or part.endswith("."):
+            raise ValueError(f"a folder of Jenkins can't be called {part!r}")
+        if _BAD_IN_FOLDER.search(part) or not part.isprintable():
+            raise ValueError(f"the folder's name {part!r} has a character that Jenkins refuses")
+    return name
+
+
+def branch_name(name: str) -> str:
+    """Check a branch by git's rules (git-check-ref-format), and that Jenkins doesn't expand it."""
+    if not name or not name.isprintable() or _BAD_IN_BRANCH.search(name):
+        raise ValueError("git allows no such branch")
+    if "$" in name:
+        raise ValueError("Jenkins would expand the $ in it")
+    return name
+
+
+def repository_url(url: str) -> str:
+    """Check the address that agents clone; empty: there is none. It may hold no password, and no variable."""
+    if not url:
+        return url
+    if not url.isprintable() or any(char in url for char in " $\"'<>`\\"):
+        raise ValueError(
+            "not the address of a git repository: it has a blank, a quote, < or >, $ or \\ in it"
+        )
+    if url.startswith("-"):
+        raise ValueError("not the address of a git repository: git would take it for an option")
+    if "://" not in url:
+        if not (url.startswith("/") or _SCP_URL.fullmatch(url)) or "::" in url:
+            raise ValueError("not the address of a git repository")
+        return url
+    parts = urlsplit(url)
+    if parts.scheme not in {"https", "http", "ssh", "git", "file"} or not (parts.netloc or parts.path):
+        raise ValueError("not the address of a git repository: use https, ssh, git or file")
+    if parts.password or (parts.username and parts.scheme.startswith("http")):
+        raise ValueError("it holds credentials: give their id as jenkins.git_credentials")
+    return url
+
+
+def web_url(url: str) -> str:
+    """Check the address of the controller; empty: there is none. It may hold no credentials."""
+    if not url:
+        return url
+    parts = urlsplit(url)
+    if parts.scheme not in {"https", "http"} or not parts.hostname or not url.isprintable() or " " in url:
+        raise ValueError("not the address of a controller: it looks like https://jenkins.example.org/")
+    if parts.username or parts.password:
+        raise ValueError("it holds credentials: they come from JENKINS_USER and JENKINS_TOKEN")
+    if parts.query or parts.fragment:
+        raise ValueError("not the address of a controller: it has a ? or # in it")
+    return url
+
+
+def inner_path(path: str) -> str:
+    """Check a path inside the project, with ``/`` between plain parts."""
+    parts = path.split("/")
+    if any(part in {"", ".", ".."} or part[0] in "- " or not _PARTS.fullmatch(part) for part in parts):
+        raise ValueError("not a plain path inside the project, such as ci/jenkins")
+    return path
+
+
+def command_line(text: str) -> str:
+    """Check a command that agents run: words of a shell, on one line; nothing in them is expanded."""
+    if not text.isprintable():
+        raise ValueError("it must stand on one line")
+    if not shlex.split(text):
+        raise ValueError("there is no command in it")
+    return text
+
+
+def plugin_version(version: str) -> str:
+    """Check the version of a Jenkins plugin: 2.0.6 or 1885.v730b_5c25b_da_e."""
+    if not _PLUGIN_VERSION.fullmatch(version):
+        raise ValueError("not a plugin's version, such as 2.0.6 or 1885.v730b_5c25b_da_e")
+    return version
+
+
+Label = Annotated[str, AfterValidator(label)]
+CredentialsId = Annotated[str, AfterValidator(credentials_id)]
+JobName = Annotated[str, AfterValidator(job_name)]
+FolderName = Annotated[str, AfterValidator(folder_name)]
+BranchName = Annotated[str, AfterValidator(branch_name)]
+RepositoryUrl = Annotated[str, AfterValidator(repository_url)]
+WebUrl = Annotated[str, AfterValidator(web_url)]
+InnerPath = Annotated[str, AfterValidator(inner_path)]
+CommandLine = Annotated[str, AfterValidator(command_line)]
+PluginVersion = Annotated[str, AfterValidator(plugin_version)]

@@ -1,0 +1,213 @@
+"""Runs one batch to its end: every test gets an outcome, whatever happens to the worker meanwhile.
+
+A test counts as done once its outcome was reported *and* its coverage is on disk. When the worker dies, what
+was saved is kept; what was reported but not saved runs again; and the test that ran at that moment runs again
+first, in a fresh process: only one that ends its process twice is reported as crashed. So neither a segfault
+nor an operator's ``kill -9`` loses a line of coverage.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+
+from covfleet.errors import WorkerError
+from covfleet.model import FAILING, Batch, Outcome, TestOutcome
+from covfleet.ports.clock import Clock
+from covfleet.ports.worker import WorkerExit
+from covfleet.shard.collect import Harvest
+from covfleet.worker.client import GRACE_S, Event, WorkerClient
+
+POLL_S = 0.25
+"""How often a silent worker is asked whether the shard shall stop, in seconds."""
+
+_LEFT_OUT = "(left out: the outputs of this batch's failed tests are too long together)"
+_DEATHS_OF_A_CRASHED_TEST = 2
+_DEATHS_WITHOUT_A_TEST = 3
+
+
+class StoppedError(Exception):
+    """The shard was told to stop in the middle of a batch."""
+
+
+@dataclass(frozen=True, slots=True)
+class BatchProgress:
+    """How far a batch is: tests with an outcome, those among them that failed, and the test that runs now."""
+
+    done: int = 0
+    failed: int = 0
+    current: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What a batch runs with."""
+
+    worker: Callable[[], WorkerClient]  # the live worker, started if there is none
+    discard_worker: Callable[[], None]
+    harvest: Harvest
+    clock: Clock
+    stopped: Callable[[], bool]
+    on_progress: Callable[[BatchProgress], None]
+    timeout_s: float
+
+
+@dataclass(slots=True)
+class _Attempt:
+    """What one process has said of the tests it was given."""
+
+    expected: frozenset[str]
+    order: list[str] = field(default_factory=list)  # the tests that it runs, the next one last
+    reported: dict[str, TestOutcome] = field(default_factory=dict)
+    saved: set[str] = field(default_factory=set)
+    notes: list[str] = field(default_factory=list)
+    failed: int = 0
+    done: bool = False
+
+    def current(self) -> str:
+        """The test that runs now; empty while none does."""
+        while self.order and self.order[-1] in self.reported:
+            self.order.pop()
+        return self.order[-1] if self.order else ""
+
+    def take(self, event: Event) -> None:
+        """Note what the worker said."""
+        if event.event == "running":
+            self.order = [test for test in reversed(event.tests) if test in self.expected]
+        elif event.outcome is not None and event.outcome.id in self.expected:
+            self.reported[event.outcome.id] = event.outcome
+            self.failed += event.outcome.outcome in FAILING
+        elif event.event == "saved":
+            self.saved.update(self.reported)
+        elif event.event == "done":
+            self.saved.update(self.reported)
+            self.notes.extend(event.notes)
+            self.done = True
+
+
+class BatchRun:
+    """One batch, from its first worker to its last."""
+
+    def __init__(self, batch: Batch, around: Surroundings) -> None:
+        self._batch = batch
+        self._around = around
+        self._outcomes: dict[str, TestOutcome] = {}
+        self._notes: list[str] = []
+        self._deaths: Counter[str] = Counter()
+        self._failed = 0
+
+    def run(self) -> tuple[tuple[TestOutcome, ...], tuple[str, ...]]:
+        """Run until every test has an outcome; return the outcomes in the batch's order, and notes.
+
+        Of the files that are only imported, those have an outcome that couldn't be.
+
+        Raises:
+            StoppedError: the shard was told to stop; nothing of the batch counts.
+        """
+        left = self._batch.tests
+        while left:
+            left = self._attempt(left)
+        ids = (*self._batch.tests, *(file for file in self._batch.imports if file in self._outcomes))
+        return tuple(self._outcomes[each] for each in ids), tuple(dict.fromkeys(self._notes))
+
+    def _attempt(self, tests: tuple[str, ...]) -> tuple[str, ...]:
+        """Give the tests to a worker; return those that must run again."""
+        worker = self._around.worker()
+        attempt = _Attempt(frozenset((*tests, *self._batch.imports)))
+        if self._batch.command:
+            worker.run_command(tests[0], self._batch.command)
+        else:
+            worker.run(tests, self._batch.imports)
+        timed_out = self._listen(worker, attempt)
+        self._notes += attempt.notes
+        if attempt.done:
+            self._around.harvest.take_handed_over()
+            self._keep(attempt, attempt.reported)
+            silent = [test for test in tests if test not in attempt.reported]
+            self._fail(silent, "error", "the worker finished the batch without an outcome for this test", "")
+            return ()
+        return self._after_death(tests, attempt, worker, timed_out=timed_out)
+
+    def _listen(self, worker: WorkerClient, attempt: _Attempt) -> bool:
+        """Follow the worker until the batch is done or the worker is gone; say whether its time ran out."""
+        try:
+            return self._follow(worker, attempt)
+        except (
+            WorkerError
+        ) as error:  # a test wrote into the worker's channel: the process can't be trusted on
+            self._notes.append(str(error))
+            return False
+
+    def _follow(self, worker: WorkerClient, attempt: _Attempt) -> bool:
+        deadline = self._around.clock.monotonic() + self._around.timeout_s
+        for event in worker.events(POLL_S):
+            if self._around.stopped():
+                raise StoppedError
+            if event is not None:
+                attempt.take(event)
+                self._around.on_progress(self._progress(attempt))
+                if attempt.done:
+                    return False
+            if self._around.clock.monotonic() > deadline:
+                return True
+        return False
+
+    def _after_death(
+        self, tests: tuple[str, ...], attempt: _Attempt, worker: WorkerClient, *, timed_out: bool
+    ) -> tuple[str, ...]:
+        exit_ = worker.stop(GRACE_S)
+        self._around.discard_worker()
+        if self._around.stopped():
+            raise StoppedError
+        kept = attempt.saved if self._around.harvest.take_left_behind() else set()
+        self._keep(attempt, kept)
+        left = [test for test in tests if test not in kept]
+        culprit = attempt.current()
+        if timed_out:
+            return self._blame_for_time(culprit, left)
+        self._notes.append(
+            f"the worker ended in the middle of a batch ({exit_}) during {culprit or 'collection'}"
+        )
+        return self._blame_for_death(culprit, left, exit_)
+
+    def _blame_for_time(self, culprit: str, left: list[str]) -> tuple[str, ...]:
+        limit = f"ran when the batch's time limit of {self._around.timeout_s:g} s was over"
+        self._notes.append(f"{culprit or 'collection'} {limit}")
+        guilty = [culprit] if culprit else left
+        self._fail(guilty, "timeout", limit, "")
+        return tuple(test for test in left if test not in guilty)
+
+    def _blame_for_death(self, culprit: str, left: list[str], exit_: WorkerExit) -> tuple[str, ...]:
+        self._deaths[culprit] += 1
+        allowed = _DEATHS_OF_A_CRASHED_TEST if culprit else _DEATHS_WITHOUT_A_TEST
+        guilty = ([culprit] if culprit else left) if self._deaths[culprit] >= allowed else []
+        self._fail(guilty, "crashed", f"its process ended {allowed} times: {exit_}", exit_.stderr_tail)
+        suspects = [culprit] if culprit and not guilty else []
+        return (*suspects, *(test for test in left if test not in {*guilty, *suspects}))
+
+    def _keep(self, attempt: _Attempt, tests: Iterable[str]) -> None:
+        for test in tests:
+            self._outcomes[test] = attempt.reported[test]
+            self._failed += attempt.reported[test].outcome in FAILING
+
+    def _progress(self, attempt: _Attempt) -> BatchProgress:
+        return BatchProgress(
+            len(self._outcomes) + len(attempt.reported), self._failed + attempt.failed, attempt.current()
+        )
+
+    def _fail(self, tests: Iterable[str], outcome: Outcome, message: str, output: str) -> None:
+        for test in tests:
+            self._outcomes[test] = TestOutcome(test, outcome, 0.0, message, output)
+            self._failed += 1
+
+
+def bounded(outcomes: Iterable[TestOutcome], most_characters: int = 4_000_000) -> tuple[TestOutcome, ...]:
+    """Return the outcomes, without further outputs once they add up to ``most_characters``."""
+    kept, room = [], most_characters
+    for outcome in outcomes:
+        room -= len(outcome.output)
+        fits = room >= 0 or not outcome.output
+        kept.append(outcome if fits else dataclasses.replace(outcome, output=_LEFT_OUT))
+    return tuple(kept)

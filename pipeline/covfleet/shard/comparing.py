@@ -1,0 +1,80 @@
+"""The nightly comparison: some batches run again, under both cores for contexts, after their own run.
+
+Nothing of it gets into the build's coverage: these workers have folders of their own, which are thrown away.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from itertools import islice
+from pathlib import Path
+
+from covfleet.errors import PipelineError
+from covfleet.model import Batch, CoresCompared
+from covfleet.shard.request import ShardRequest
+from covfleet.worker.client import StartOptions
+from covfleet.worker.core_comparison import (
+    OWN,
+    STOCK,
+    Comparison,
+    Sight,
+    StoppedError,
+    Trial,
+    compare_until_sure,
+)
+
+_SHOWN = 20
+
+
+def is_chosen(request: ShardRequest, batch: Batch) -> bool:
+    """Say whether the cores are compared on this batch: on the same ones whoever runs them."""
+    measured = request.plan.measurement
+    if batch.command or not measured.contexts or measured.branch or measured.core not in (OWN, STOCK):
+        return False
+    digest = hashlib.sha256(f"{request.plan.commit}/{batch.id}".encode()).digest()
+    return int.from_bytes(digest[:4]) % 100 < request.settings.compare_cores
+
+
+def look_again(
+    request: ShardRequest,
+    options: StartOptions,
+    batch: Batch,
+    folder: Path,
+    stopped: Callable[[], bool],
+) -> CoresCompared | None:
+    """Run the batch under both cores; return what they saw, ``None`` if the shard was told to stop.
+
+    A failure is part of what is returned: the batch has its result already.
+    """
+    trial = Trial(
+        request.launcher,
+        options,
+        folder,
+        timeout_s=request.settings.batch_timeout_s,
+        labels=request.labels,
+        stopped=stopped,
+    )
+
+    def look(core: str, collect_garbage: bool) -> Sight:  # noqa: FBT001 - by position
+        return trial.run(core, [batch], collect_garbage=collect_garbage)
+
+    try:
+        return _described(compare_until_sure(look))
+    except StoppedError:
+        return None
+    except PipelineError as error:
+        said = f"the cores could not be compared on batch {batch.id}: {error}"
+        return CoresCompared(failures=(said,))
+
+
+def _described(seen: Comparison) -> CoresCompared:
+    return CoresCompared(
+        batches=1,
+        pairs=seen.pairs,
+        unstable=len(seen.unstable),
+        missed=len(seen.missed),
+        only_ours=len(seen.only_ours),
+        failing=len(seen.failing),
+        differences=tuple(islice(seen.differences(), _SHOWN)),
+    )

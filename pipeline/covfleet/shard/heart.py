@@ -1,0 +1,115 @@
+"""A shard's heartbeat: a thread that writes signs of life and progress to the store."""
+
+from __future__ import annotations
+
+import dataclasses
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from covfleet.errors import ObjectNotFoundError, PreconditionFailedError, StoreError
+from covfleet.model import Heartbeat, ShardState
+from covfleet.ports.narration import Narrate
+from covfleet.ports.object_store import ObjectStore
+from covfleet.store.documents import from_json, to_json
+from covfleet.store.keys import BuildKeys
+
+
+class Pulse:
+    """Writes ``shards/<k>.json`` every few seconds while the shard lives. Use as a context manager.
+
+    Each write is conditional on the one before. One that fails shows that another attempt at this shard has
+    begun (Jenkins gave this one up): ``superseded`` is then called, and the thread ends.
+    """
+
+    def __init__(
+        self,
+        store: ObjectStore,
+        keys: BuildKeys,
+        first: Heartbeat,
+        *,
+        every_s: float,
+        superseded: Callable[[], None],
+        narrate: Narrate,
+    ) -> None:
+        self._store = store
+        self._key = keys.shard(first.shard)
+        self._every_s = every_s
+        self._superseded = superseded
+        self._narrate = narrate
+        self._state = first
+        self._etag: str | None = None
+        self._lock = threading.Lock()
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._beat_on, name="pulse", daemon=True)
+
+    def __enter__(self) -> Pulse:
+        self._etag = self._predecessor()
+        self._write()
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        self._over.set()
+        self._thread.join()
+
+    @property
+    def state(self) -> Heartbeat:
+        """What the next beat will say."""
+        with self._lock:
+            return self._state
+
+    def update(self, **changes: Any) -> None:
+        """Change what the next beat will say."""
+        with self._lock:
+            self._state = dataclasses.replace(self._state, **changes)
+
+    def count(self, **steps: float) -> None:
+        """Add to figures of the next beat, such as ``tests_done=1``."""
+        with self._lock:
+            sums = {name: getattr(self._state, name) + step for name, step in steps.items()}
+            self._state = dataclasses.replace(self._state, **sums)
+
+    def end(self, state: ShardState, detail: str = "") -> Heartbeat:
+        """Stop beating, write the last word, and return it."""
+        self._over.set()
+        self._thread.join()
+        self.update(state=state, detail=detail, current="", tests_held=0)
+        if not self._taken:
+            self._write()
+        return self.state
+
+    _taken = False
+
+    def _predecessor(self) -> str | None:
+        try:
+            held = self._store.get(self._key)
+        except ObjectNotFoundError:
+            return None
+        from_json(Heartbeat, held.data, name=self._key)
+        return held.etag
+
+    def _beat_on(self) -> None:
+        while not self._over.wait(self._every_s):
+            try:
+                self._write()
+            except StoreError as error:  # the lease may run out; the next beat tries again
+                self._narrate(f"heartbeat not written: {error}")
+            if self._taken:
+                self._superseded()
+                return
+
+    def _write(self) -> None:
+        self.count(beat=1)
+        data = to_json(self.state)
+        try:
+            if self._etag is None:
+                self._etag = self._store.put(self._key, data, if_absent=True)
+            else:
+                self._etag = self._store.put(self._key, data, if_match=self._etag)
+        except PreconditionFailedError:
+            held = self._store.get(self._key)
+            if from_json(Heartbeat, held.data, name=self._key).token == self.state.token:
+                self._etag = held.etag  # an earlier beat of ours, whose answer was lost
+            else:
+                self._taken = True

@@ -1,0 +1,41 @@
+"""What a shard is asked to do, and with what."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+
+from covfleet.model import Plan
+from covfleet.ports.clock import Clock
+from covfleet.ports.narration import Narrate
+from covfleet.ports.object_store import ObjectStore
+from covfleet.ports.worker import WorkerLauncher
+from covfleet.settings.schema import Settings
+from covfleet.store.keys import BuildKeys
+
+
+@dataclass(frozen=True, slots=True)
+class ShardRequest:
+    """A shard's build, number and tools; ``stop`` is set when it shall end early."""
+
+    store: ObjectStore
+    keys: BuildKeys
+    plan: Plan
+    shard: int  # from 1
+    launcher: WorkerLauncher
+    settings: Settings
+    clock: Clock
+    stop: threading.Event
+    narrate: Narrate
+    workdir: Path
+
+    @property
+    def labels(self) -> dict[str, str]:
+        """What its containers carry, so that those of a killed shard are found."""
+        plan = self.plan
+        return {
+            "covfleet.build": plan.build,
+            "covfleet.commit": plan.commit,
+            "covfleet.shard": f"{self.shard}",
+        }

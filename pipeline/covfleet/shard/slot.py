@@ -1,0 +1,235 @@
+"""One of a shard's worker processes, and the delivery of what it gives: data files first, then the result."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from covfleet.errors import ConfigurationError, WorkerKilledError
+from covfleet.model import Batch, BatchResult, CoresCompared, DataFile, TestOutcome
+from covfleet.ports.worker import WorkerSpec
+from covfleet.shard.batch import BatchProgress, BatchRun, StoppedError, Surroundings, bounded
+from covfleet.shard.collect import Harvest
+from covfleet.shard.comparing import is_chosen, look_again
+from covfleet.shard.heart import Pulse
+from covfleet.shard.request import ShardRequest
+from covfleet.store.data_files import send
+from covfleet.store.documents import to_json
+from covfleet.store.keys import LATE
+from covfleet.store.transfer import put_once
+from covfleet.worker.client import Ready, StartOptions, WorkerClient
+
+_QUIT_S = 10.0
+"""How long a worker may take to end its test session in peace."""
+
+
+@dataclass(frozen=True, slots=True)
+class SlotContext:
+    """What a slot shares with its shard. ``token`` names the attempt, ``number`` the slot within it."""
+
+    request: ShardRequest
+    token: str
+    number: int
+    stopping: Callable[[], bool]
+    pulse: Pulse
+
+
+class Slot:
+    """Runs batches in a worker that stays alive between them. Use as a context manager."""
+
+    def __init__(self, context: SlotContext) -> None:
+        self._context = context
+        self._request = context.request
+        self._name = f"{self._request.keys.build}-{self._request.shard}-{context.token[:8]}-{context.number}"
+        self._folder = self._request.workdir / self._name
+        self._generation = 0
+        self._client: WorkerClient | None = None
+        self._harvest = Harvest(self._folder / "barn")
+        self._progress = BatchProgress()
+        self._root = ""
+        self._carried: tuple[DataFile, ...] = ()
+
+    def __enter__(self) -> Slot:
+        return self
+
+    def __exit__(self, exc_type: type[BaseException] | None, *_exc: object) -> None:
+        if exc_type is None and not self._context.stopping():
+            self.rest()
+        elif self._client is not None:
+            self._client.stop(0)
+        shutil.rmtree(self._folder, ignore_errors=True)  # delivered, or of a batch that doesn't count
+
+    def rest(self) -> None:
+        """End the worker's test session and deliver what it gives; the next batch would start another worker.
+
+        A shard that waits for the others does it meanwhile, so that the build doesn't wait for it at its end.
+        """
+        if self._client is not None:
+            self._client.quit(_QUIT_S)
+            self._client = None
+            self._deliver_late_data()
+
+    def run(self, batch: Batch) -> bool:
+        """Run a batch that we have claimed and deliver its result; say whether it has one now.
+
+        It has none if the shard was told to stop meanwhile.
+        """
+        clock, pulse = self._request.clock, self._context.pulse
+        began = clock.monotonic()
+        self._progress = BatchProgress()
+        pulse.update(state="running")
+        pulse.count(tests_held=len(batch.tests))
+        try:
+            outcomes, notes = BatchRun(batch, self._surroundings()).run()
+        except StoppedError:
+            return False
+        finally:
+            pulse.count(tests_held=-len(batch.tests))
+        busy_s = clock.monotonic() - began
+        self._show(BatchProgress(len(outcomes), self._progress.failed, ""))
+        pulse.count(batches_done=1, busy_s=busy_s)
+        self._deliver(batch.id, outcomes, notes, busy_s, self._compared(batch))
+        return True
+
+    def _compared(self, batch: Batch) -> CoresCompared | None:
+        request = self._request
+        if not is_chosen(request, batch):
+            return None
+        folder = self._folder / "cores"
+        return look_again(request, start_options(request), batch, folder, self._context.stopping)
+
+    def _surroundings(self) -> Surroundings:
+        return Surroundings(
+            worker=self._worker,
+            discard_worker=self._discard_worker,
+            harvest=self._harvest,
+            clock=self._request.clock,
+            stopped=self._context.stopping,
+            on_progress=self._show,
+            timeout_s=self._request.settings.batch_timeout_s,
+        )
+
+    def _show(self, progress: BatchProgress) -> None:
+        before, self._progress = self._progress, progress
+        self._context.pulse.count(
+            tests_done=progress.done - before.done, tests_failed=progress.failed - before.failed
+        )
+        self._context.pulse.update(current=progress.current)
+
+    # ---- the worker
+
+    def _worker(self) -> WorkerClient:
+        if self._client is None:
+            self._client = self._launch()
+        return self._client
+
+    def _discard_worker(self) -> None:
+        self._client = None
+
+    def _launch(self) -> WorkerClient:
+        """Start a worker; if something kills it meanwhile, start another, once."""
+        try:
+            return self._launch_once()
+        except WorkerKilledError as error:
+            self._request.narrate(f"{error}\ntrying once more")
+            return self._launch_once()
+
+    def _launch_once(self) -> WorkerClient:
+        request = self._request
+        self._generation += 1
+        output_dir = self._folder / f"out-{self._generation}"
+        output_dir.mkdir(parents=True)
+        self._harvest.watch(output_dir)
+        spec = WorkerSpec(f"covfleet-{self._name}-{self._generation}", request.labels, output_dir)
+        client = WorkerClient(request.launcher, spec, start_options(request))
+        try:
+            ready = client.start(request.settings.batch_timeout_s)
+            self._check(ready)
+        except BaseException:
+            client.stop(0)
+            raise
+        self._root = ready.root
+        return client
+
+    def _check(self, ready: Ready) -> None:
+        plan = self._request.plan
+        for what, here, planned in (
+            ("measures", ready.measurement, plan.measurement),
+            ("runs", ready.environment, plan.environment),
+        ):
+            if here != planned:
+                raise ConfigurationError(
+                    f"shard {self._request.shard} {what} {here}, but the build was planned with {planned}",
+                    hint="Use the same image (or interpreter) and settings for the plan and for every shard.",
+                )
+
+    # ---- delivery
+
+    def _deliver(
+        self,
+        batch: str,
+        outcomes: tuple[TestOutcome, ...],
+        notes: tuple[str, ...],
+        busy_s: float,
+        cores: CoresCompared | None = None,
+    ) -> None:
+        request, plan = self._request, self._request.plan
+        result = BatchResult(
+            commit=plan.commit,
+            build=plan.build,
+            batch=batch,
+            shard=request.shard,
+            token=self._context.token,
+            duration_s=busy_s,
+            core=plan.measurement.core,
+            outcomes=bounded(outcomes),
+            data_files=(*self._carried, *self._upload()),
+            notes=notes,
+            root=self._root,
+            cores=cores,
+        )
+        if put_once(request.store, request.keys.result(batch), to_json(result)):
+            self._carried = ()
+        else:
+            # Its tests count elsewhere; but what they imported here, later batches of this process won't
+            # import again, and that is recorded nowhere else: these files go with the next result.
+            self._carried = result.data_files
+            request.narrate(f"batch {batch} was finished by another shard first; its result stands")
+
+    def _upload(self) -> tuple[DataFile, ...]:
+        request = self._request
+        reaped = self._harvest.reap()
+        settings = request.settings
+        sent = send(
+            request.store,
+            request.keys.of_commit,
+            reaped,
+            compress=settings.compresses,
+            workers=settings.s3.connections,
+        )
+        for path, _ in reaped:
+            path.unlink()
+        return sent
+
+    def _deliver_late_data(self) -> None:
+        """Deliver what subprocesses wrote after the last batch: it belongs to no test, but to the build."""
+        sound = self._harvest.take_left_behind()
+        notes = () if sound else ("a subprocess that outlived its batch left a damaged data file",)
+        if self._harvest.has_files or notes:
+            late = f"{self._request.shard}-{self._context.token}-{self._context.number}-{self._generation}"
+            self._deliver(f"{LATE}{late}", (), notes, 0.0)
+
+
+def start_options(request: ShardRequest) -> StartOptions:
+    """Return what the shard's workers are told first: exactly what was planned."""
+    plan = request.plan
+    return StartOptions(
+        pytest=any(not batch.command for batch in plan.batches),
+        pytest_args=plan.pytest_args,
+        branch=plan.measurement.branch,
+        contexts=plan.measurement.contexts,
+        core=plan.measurement.core,
+        checkpoint_s=request.settings.checkpoint_s,
+        import_all=plan.import_all,
+    )

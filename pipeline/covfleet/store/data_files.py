@@ -1,0 +1,138 @@
+"""How data files travel: zstd-compressed, or as they are.
+
+A compressed one lies apart from the others, as ``zstd/<name>.zst``, so that stock ``coverage combine`` on a
+copy of the commit's folder doesn't take it for a damaged one and pass over it: it finds nothing, and says so.
+``covfleet fetch`` gives the files back, and so does ``zstd -d -r zstd --output-dir-flat .``.
+
+Size and SHA-256 in results and in the ledger are those of the data file itself, however it travelled. What
+is stored has a size of its own, which is compared before anything is downloaded; and unpacking ends at the
+data file's size, whatever the compressed one says.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import zstandard
+
+from covfleet.model import DataFile
+from covfleet.ports.narration import Progress
+from covfleet.ports.object_store import ObjectStore
+from covfleet.store.keys import CommitKeys, packed_name
+from covfleet.store.parallel import for_each
+from covfleet.store.sources import LARGEST_WINDOW
+from covfleet.store.transfer import download_all, upload_all
+
+LARGEST_BYTES = 5 * 1024**3  # S3's limit for an object that is sent in one request
+_LEVEL = 3  # at least twice as small, at some hundred MB/s
+_CHUNK = 1 << 20
+
+
+class UnpackingError(Exception):
+    """What is wrong with a compressed data file."""
+
+
+def stored_name(file: DataFile) -> str:
+    """Return what the data file is called in the commit's folder, however hostile its name is."""
+    return packed_name(file.name) if file.compression == "zstd" else file.name
+
+
+def key_of(keys: CommitKeys, file: DataFile) -> str:
+    """Return the key under which the data file is stored.
+
+    Raises:
+        ConfigurationError: it hasn't the name of a data file.
+    """
+    return keys.packed_file(file.name) if file.compression == "zstd" else keys.data_file(file.name)
+
+
+def send(
+    store: ObjectStore,
+    keys: CommitKeys,
+    files: Sequence[tuple[Path, DataFile]],
+    *,
+    compress: bool,
+    workers: int,
+) -> tuple[DataFile, ...]:
+    """Upload data files, compressed or as they are; return what their result must say of them.
+
+    The files stay; compressed copies are made beside them, and removed.
+
+    Raises:
+        StoreError: see ``upload_all``.
+    """
+    if not compress:
+        upload_all(store, [(path, key_of(keys, file)) for path, file in files], workers=workers)
+        return tuple(file for _, file in files)
+    packed = for_each(lambda pair: _pack(*pair), files, workers=os.cpu_count() or 1)
+    try:
+        upload_all(store, [(path, key_of(keys, file)) for path, file in packed], workers=workers)
+    finally:
+        for path, _ in packed:
+            path.unlink()
+    return tuple(file for _, file in packed)
+
+
+def receive(
+    store: ObjectStore,
+    keys: CommitKeys,
+    wanted: Iterable[tuple[Path, DataFile]],
+    *,
+    workers: int,
+    progress: Progress | None = None,
+) -> None:
+    """Download data files as they are stored: each to its path, or, if compressed, to ``packed_path`` of it.
+
+    Raises:
+        StoreError: see ``download_all``.
+    """
+    pairs = [(packed_path(path) if file.compression == "zstd" else path, file) for path, file in wanted]
+    download_all(
+        store, [(path, key_of(keys, file)) for path, file in pairs], workers=workers, progress=progress
+    )
+
+
+def packed_path(path: Path) -> Path:
+    """Return where the compressed form of a local data file lies."""
+    return path.with_name(f"{path.name}.zst")
+
+
+def unpack(path: Path, file: DataFile) -> None:
+    """Make of ``packed_path(path)``, which goes, the data file at ``path``; not compressed: nothing to do.
+
+    Its SHA-256 is still to be compared.
+
+    Raises:
+        UnpackingError: it isn't zstd's, is damaged, or holds more than the data file's size.
+    """
+    if file.compression == "none":
+        return
+    packed = packed_path(path)
+    decompressor = zstandard.ZstdDecompressor(max_window_size=LARGEST_WINDOW)
+    left = file.size_bytes
+    try:
+        with (
+            packed.open("rb") as source,
+            decompressor.stream_reader(source) as stream,
+            path.open("wb") as out,
+        ):
+            while chunk := stream.read(_CHUNK):
+                left -= len(chunk)
+                if left < 0:
+                    raise UnpackingError(f"unpacks to more than its {file.size_bytes} bytes")
+                out.write(chunk)
+    except zstandard.ZstdError as error:
+        raise UnpackingError(f"can't be unpacked: {error}") from error
+    finally:
+        packed.unlink()
+
+
+def _pack(path: Path, file: DataFile) -> tuple[Path, DataFile]:
+    packed = packed_path(path)
+    compressor = zstandard.ZstdCompressor(level=_LEVEL, write_checksum=True)
+    with path.open("rb") as source, packed.open("wb") as out:
+        compressor.copy_stream(source, out, size=file.size_bytes)
+    return packed, replace(file, compression="zstd", stored_bytes=packed.stat().st_size)

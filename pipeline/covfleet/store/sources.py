@@ -1,0 +1,183 @@
+"""The project's sources as they were planned: a manifest of hashes, and an archive beside the plan.
+
+Combining needs to know which files are the project's; reporting needs to show them as they were measured,
+perhaps on another machine and days later. Both need only files that coverage.py can report:
+
+- Python: ``.py``, ``.pyw``, Cython's ``.pyx``, ``.pxd``, ``.pxi``, and scripts without an ending that start
+  with ``#!`` and name Python;
+- what file tracer plugins report: templates (``.html``, ``.htm``, ``.txt``, ``.jinja``, ``.jinja2``, ``.j2``,
+  ``.mako``, ``.tmpl``, ``.tpl``), ``.sh``, ``.bash``, ``.sql``; up to 4 MiB each, as larger ones are data;
+- coverage.py's settings, without which ``[paths]`` and ``exclude_also`` would be lost.
+
+Data files, images and secrets beside the sources are neither read nor uploaded.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import shutil
+import tarfile
+import tempfile
+from collections.abc import Iterable, Sequence
+from pathlib import Path, PurePosixPath
+
+import zstandard
+
+from covfleet.errors import ConfigurationError, IncompleteDataError
+from covfleet.model import SourceFile
+
+MOST_BYTES = 1024**3  # of all files together
+_LARGEST_TEMPLATE = 4 * 1024**2
+_PYTHON = frozenset({".py", ".pyw", ".pyx", ".pxd", ".pxi"})
+_TEMPLATES = frozenset(
+    {".html", ".htm", ".txt", ".jinja", ".jinja2", ".j2", ".mako", ".tmpl", ".tpl", ".sh", ".bash", ".sql"}
+)
+_SETTINGS = frozenset({".coveragerc", ".coveragerc.toml", "pyproject.toml", "setup.cfg", "tox.ini"})
+LARGEST_WINDOW = 2**27  # bytes of memory that an archive may ask of zstd
+_TAR_OVERHEAD = 4096  # bytes a file, with room for a long name
+
+
+def manifest(root: Path, files: Iterable[str]) -> tuple[SourceFile, ...]:
+    """Return path and SHA-256 of those files that coverage.py can report, sorted by path.
+
+    Files that don't exist (deleted, but still tracked), that a link leads out of ``root``, or whose names
+    aren't Unicode (no data file can name them) are not the project's sources.
+
+    Args:
+        root: the project.
+        files: relative paths, "/" between parts: what belongs to the project.
+
+    Raises:
+        ConfigurationError: they are more than 1 GiB together.
+        OSError: one can't be read.
+    """
+    home = root.resolve()
+    found, size = [], 0
+    for path in sorted(set(files)):
+        real = (home / path).resolve()
+        if _is_unicode(path) and real.is_relative_to(home) and real.is_file() and _is_reportable(path, real):
+            size += real.stat().st_size
+            found.append(SourceFile(path, _sha256(real)))
+        if size > MOST_BYTES:
+            raise ConfigurationError(
+                f"the project's sources are larger than {MOST_BYTES} bytes, {path} included",
+                hint="Is there an environment or generated code that git doesn't ignore?",
+            )
+    return tuple(found)
+
+
+def pack(root: Path, manifest: Sequence[SourceFile], out: Path) -> None:
+    """Write the manifest's files to ``out``, a zstd-compressed tar archive: same files, same bytes.
+
+    Raises:
+        ConfigurationError: a file has changed since the manifest was made.
+    """
+    with tempfile.NamedTemporaryFile(dir=out.parent, prefix=".packing-", delete=False) as unfinished:
+        try:
+            compressor = zstandard.ZstdCompressor(level=3, write_checksum=True)
+            with (
+                compressor.stream_writer(unfinished, closefd=False) as stream,
+                tarfile.open(fileobj=stream, mode="w|", format=tarfile.PAX_FORMAT) as tar,
+            ):
+                for source in sorted(manifest, key=lambda source: source.path):
+                    data = _unchanged(root, source)
+                    member = tarfile.TarInfo(source.path)
+                    member.size = len(data)
+                    tar.addfile(member, io.BytesIO(data))
+            Path(unfinished.name).replace(out)
+        except BaseException:
+            Path(unfinished.name).unlink(missing_ok=True)
+            raise
+
+
+def unpack(archive: Path, dest: Path, manifest: Sequence[SourceFile]) -> None:
+    """Write the archive's files below ``dest``, an empty folder; each exactly as the manifest has it.
+
+    Raises:
+        IncompleteDataError: the archive is damaged, larger than it may be, or has other files than the
+            manifest. What was written before that was found stays in ``dest``.
+    """
+    dest.mkdir(parents=True, exist_ok=True)
+    wanted = {source.path: source.sha256 for source in manifest}
+    decompressor = zstandard.ZstdDecompressor(max_window_size=LARGEST_WINDOW)
+    try:
+        with archive.open("rb") as file, decompressor.stream_reader(file) as stream:
+            bounded = _Bounded(stream, MOST_BYTES + _TAR_OVERHEAD * (len(wanted) + 1))
+            with tarfile.open(fileobj=bounded, mode="r|") as tar:  # type: ignore[call-overload]
+                for member in tar:
+                    _extract(tar, member, dest, wanted)
+    except (tarfile.TarError, zstandard.ZstdError, EOFError, ValueError) as error:
+        raise IncompleteDataError(f"the archive of the sources is damaged: {error}") from error
+    if wanted:
+        raise IncompleteDataError(
+            f"the archive of the sources lacks {min(wanted)} and {len(wanted) - 1} more"
+        )
+
+
+class _Bounded:
+    """A stream that refuses to give more than it may: a bomb ends here, whatever its headers say."""
+
+    def __init__(self, stream: zstandard.ZstdDecompressionReader, limit: int) -> None:
+        self._stream = stream
+        self._left = limit
+
+    def read(self, size: int) -> bytes:
+        data = self._stream.read(size)
+        self._left -= len(data)
+        if self._left < 0:
+            raise ValueError("it unpacks to more than sources may have")
+        return data
+
+
+def _extract(tar: tarfile.TarFile, member: tarfile.TarInfo, dest: Path, wanted: dict[str, str]) -> None:
+    expected = wanted.pop(member.name, None)
+    if expected is None or not member.isreg() or member.name.startswith("/"):
+        raise IncompleteDataError(f"the archive of the sources has {member.name!r}, which the plan has not")
+    target = dest / member.name
+    content = tar.extractfile(member)
+    if content is None or not target.resolve().is_relative_to(dest.resolve()):
+        raise IncompleteDataError(f"the archive of the sources has {member.name!r}, which is no file in it")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with content, target.open("wb") as file:
+        shutil.copyfileobj(content, file)
+    if _sha256(target) != expected:
+        raise IncompleteDataError(f"{member.name} in the archive of the sources is not what was planned")
+
+
+def _unchanged(root: Path, source: SourceFile) -> bytes:
+    path = root / source.path
+    data = path.read_bytes() if path.is_file() else b""
+    if hashlib.sha256(data).hexdigest() != source.sha256:
+        raise ConfigurationError(
+            f"{source.path} was changed while the build was being planned", hint="Plan it again."
+        )
+    return data
+
+
+def _is_unicode(path: str) -> bool:
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _is_reportable(path: str, real: Path) -> bool:
+    name = PurePosixPath(path)
+    if name.suffix in _PYTHON or name.name in _SETTINGS:
+        return True
+    if name.suffix in _TEMPLATES:
+        return real.stat().st_size <= _LARGEST_TEMPLATE
+    return not name.suffix and _is_python_script(real)
+
+
+def _is_python_script(real: Path) -> bool:
+    with real.open("rb") as file:
+        first = file.readline(256)
+    return first.startswith(b"#!") and b"python" in first
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,59 @@
+"""Text from outside (test ids, messages, paths) made safe for a terminal, for Markdown and for one line."""
+
+from __future__ import annotations
+
+import re
+
+_MARKDOWN = re.compile(
+    r"""
+    [^\w\s/.,:()=+-]                           # whatever Markdown or HTML could read
+    | (?<![0-9A-Za-z])_ | _(?![0-9A-Za-z])     # emphasis; inside a word it is only an underscore
+    | :(?=//) | (?<=www)\.                     # addresses, which GitHub turns into links
+    """,
+    re.VERBOSE | re.IGNORECASE,
+)
+
+
+def printable(text: str) -> str:
+    """Return ``text`` with line ends, escape sequences and invisible characters written out."""
+    return "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)
+
+
+def one_line(text: str, limit: int = 160) -> str:
+    """Return the first line of ``text`` that isn't blank, printable, cut after ``limit`` characters."""
+    line = printable(next((line.strip() for line in text.splitlines() if line.strip()), ""))
+    return line if len(line) <= limit else f"{line[: limit - 1]}…"
+
+
+def markdown(text: str) -> str:
+    """Return ``text`` so that Markdown and HTML show it as it is, in a table too.
+
+    Characters that could mean something become numeric entities, which by CommonMark (section 2.5) never
+    start a construct: unlike backslashes, that holds inside table cells and inline HTML as well.
+    """
+    return _MARKDOWN.sub(lambda found: f"&#{ord(found[0])};", printable(text))
+
+
+def seconds(duration_s: float) -> str:
+    """Return a duration as people say it: ``0.42 s``, ``42 s``, ``2 min 3 s``, ``1 h 12 min``."""
+    if duration_s < 10:
+        return f"{duration_s:.2f} s"
+    if duration_s < 60:
+        return f"{duration_s:.0f} s"
+    minutes, rest = divmod(round(duration_s), 60)
+    return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def duration(seconds: float) -> str:
+    """Return a duration for humans: ``8s``, ``2m 05s``, ``1h 04m``."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole}s"
+    return (
+        f"{whole // 60}m {whole % 60:02d}s" if whole < 3600 else f"{whole // 3600}h {whole % 3600 // 60:02d}m"
+    )
+
+
+def counted(number: int, noun: str) -> str:
+    """Return ``1 test``, ``2 tests``, ``1,000 tests``."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}{'es' if noun.endswith('ch') else 's'}"
