@@ -1,4 +1,4 @@
-"""Imports go one way: cli -> commands -> flow -> what is beside the stages -> stages -> store, worker -> ports."""
+"""Imports go one way: cli -> commands -> flow -> beside the stages -> stages -> store, worker -> ports."""
 
 from __future__ import annotations
 

@@ -1,4 +1,8 @@
-"""The local run: every stage once, in order. This is the table of contents; the chapters hold the logic."""
+"""The table of contents: every stage once, in the data's order; the chapters hold the logic.
+
+``run`` goes the whole way on this machine. On many machines each stage is a command of its own, and
+``combine_beside`` is what the combiner does while the shards run.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +13,8 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from covfleet.errors import TestsFailedError
+from covfleet.combine.build import Combined
+from covfleet.errors import InterruptedRunError, TestsFailedError
 from covfleet.gate.stage import gate_build
 from covfleet.image.stage import ensure_image
 from covfleet.model import Checkout, ImageRef, Ledger, Totals
@@ -23,18 +28,21 @@ from covfleet.ports.worker import WorkerLauncher
 from covfleet.publish.stage import publish_build
 from covfleet.report.stage import Places, report_build
 from covfleet.settings.schema import Settings
-from covfleet.store.keys import BuildKeys
+from covfleet.store.build import StoredBuild
 from covfleet.store.status import StatusReader
-from covfleet.watch.follow import combining_ahead, patiently
+from covfleet.text import counted
+from covfleet.watch.follow import Ending, Watch, combining_ahead, follow, patiently
 from covfleet.watch.local_shards import LocalShards, ShardProcess
 from covfleet.watch.progress import Display
+from covfleet.watch.rehearsal import Rehearsals
+
+_LONGEST_LOOK_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
 class Tools:
-    """The real clients, made by ``cli.py``; what not every run needs is made when it is asked for."""
+    """The real clients, made by ``commands/``; what not every run needs is made when it is asked for."""
 
-    store: ObjectStore
     engine: Callable[[], ContainerEngine]
     launcher: Callable[[ImageRef | None], WorkerLauncher]
     start_shard: Callable[[int], ShardProcess]
@@ -52,7 +60,7 @@ class Run:
 
     checkout: Checkout
     settings: Settings
-    keys: BuildKeys
+    build: StoredBuild
     folder: Path  # .covfleet
     allow_partial: bool = False
 
@@ -74,38 +82,34 @@ def run(job: Run, tools: Tools) -> Result:
         PipelineError: of the stage that failed; nothing that was finished is lost, and the same build can be
             continued.
     """
-    settings, keys, store = job.settings, job.keys, tools.store
+    settings, build, narrate = job.settings, job.build, tools.narrate
     workers = settings.s3.connections
     workdir, reports = job.folder / "work", job.folder / "reports"
 
     image = _image(job, tools) if settings.executor == "docker" else None
     launcher = tools.launcher(image)
-    with LocalShards(tools.start_shard, tools.stopping, tools.clock, tools.narrate) as shards:
+    with LocalShards(tools.start_shard, tools.stopping, tools.clock, narrate) as shards:
         shards.start(settings.shards)  # they come up, and wait for the plan
-        plan = plan_build(
-            PlanRequest(store, keys, job.checkout, launcher, settings, image, tools.clock, tools.narrate)
-        )
-        tools.narrate(f"{len(plan.tests)} tests in {len(plan.batches)} batches for {plan.shards} shards")
+        plan = plan_build(PlanRequest(build, job.checkout, launcher, settings, image, tools.clock, narrate))
+        tests, batches = counted(len(plan.tests), "test"), counted(len(plan.batches), "batch")
+        narrate(f"{tests} in {batches} for {counted(plan.shards, 'shard')}")
         shards.start(plan.shards)  # a build that is continued may have more
         with combining_ahead(
-            store, keys, workdir, workdir / "ahead", workers=workers, narrate=tools.narrate
+            build, workdir, workdir / "ahead", workers=workers, narrate=narrate
         ) as combination:
-            merge = partial(patiently, combination.advance, tools.narrate)
-            shards.watch(StatusReader(store, keys, plan), tools.display, meanwhile=merge)
+            merge = partial(patiently, combination.advance, narrate)
+            shards.watch(StatusReader(build, plan), tools.display, meanwhile=merge)
             combination.finish(allow_partial=job.allow_partial)
-    totals, ledger = report_build(
-        store, keys, Places(workdir, reports, job.folder / "cache"), workers=workers, narrate=tools.narrate
-    )
+    places = Places(workdir, reports, job.folder / "cache")
+    totals, ledger = report_build(build, places, workers=workers, narrate=narrate)
     site = ""
     if settings.publish.site:
-        branch = job.checkout.branch
-        site = publish_build(
-            store, keys, tools.site(), branch=branch, workers=workers, allow_partial=job.allow_partial
-        )
+        branch, partial_too = job.checkout.branch, job.allow_partial
+        site = publish_build(build, tools.site(), branch=branch, workers=workers, allow_partial=partial_too)
     return Result(totals, ledger, reports, site)
 
 
-def judge(job: Run, result: Result, tools: Tools) -> None:
+def judge(job: Run, result: Result) -> None:
     """Raise if the run must not end well.
 
     Raises:
@@ -115,16 +119,61 @@ def judge(job: Run, result: Result, tools: Tools) -> None:
     failures = len(result.ledger.failures)
     if failures:
         raise TestsFailedError(
-            f"{failures} of {result.ledger.tests_run} tests failed",
+            f"{failures} of {counted(result.ledger.tests_run, 'test')} failed",
             hint=f"Their output stands in {result.reports / 'junit.xml'}.",
         )
     if not job.allow_partial or result.ledger.verdict == "complete":
-        gate_build(tools.store, job.keys, job.settings.gate)
+        gate_build(job.build, job.settings.gate)
 
 
 def _image(job: Run, tools: Tools) -> ImageRef:
-    project = Path(job.checkout.root)
-    build = job.keys.build
+    project, build = Path(job.checkout.root), job.build.name
     return ensure_image(
         tools.engine(), job.settings.image, project, job.checkout, build, rebuild=False, on_log=tools.log
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Following:
+    """A build to combine beside its shards, from any machine; results and caches lie in ``folder``."""
+
+    build: StoredBuild
+    settings: Settings
+    folder: Path  # .covfleet
+    workdir: Path
+    patience_s: float  # how long to wait when no shard gives a sign of life
+    allow_partial: bool
+    clock: Clock
+    display: Display
+    stopping: Callable[[], AbstractContextManager[threading.Event]]
+    narrate: Narrate
+
+
+def combine_beside(job: Following) -> Combined:
+    """Merge what shards deliver and rehearse the reports, until nothing more comes; then judge what there is.
+
+    Raises:
+        InterruptedRunError: a signal came. What was merged is kept, and the next call goes on from there.
+        PipelineError: see ``combine_build``.
+    """
+    build, settings, narrate = job.build, job.settings, job.narrate
+    file = job.folder / "ahead" / build.commit / build.name
+    workers = settings.s3.connections
+    with combining_ahead(build, job.workdir, file, workers=workers, narrate=narrate) as combination:
+        rehearsals = Rehearsals(combination, build.store, job.folder / "cache", narrate)
+        with job.stopping() as stop, rehearsals:
+            watch = Watch(
+                reader=StatusReader(build, combination.plan),
+                ending=Ending(job.clock, settings.lease_s, job.patience_s),
+                every_s=min(settings.beat_s, _LONGEST_LOOK_S),
+                display=job.display,
+                narrate=narrate,
+                stop=stop,
+            )
+            try:
+                notes = follow(combination, rehearsals, watch)
+            except KeyboardInterrupt:
+                raise InterruptedRunError(
+                    "interrupted", hint="What was merged is kept: the same command goes on from there."
+                ) from None
+        return combination.finish(allow_partial=job.allow_partial, notes=notes)

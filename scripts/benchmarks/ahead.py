@@ -16,6 +16,7 @@ from pathlib import Path
 from covfleet.adapters.folder.store import LocalStore
 from covfleet.combine.build import combine_build
 from covfleet.combine.same import same_data
+from covfleet.store.build import StoredBuild
 from covfleet.store.keys import CommitKeys
 from covfleet.watch.follow import combining_ahead
 
@@ -52,7 +53,7 @@ def _measured(shape: Shape, corpora: Path) -> tuple[float, float]:
         workers = os.cpu_count() or 1
         began_s = _cpu_s()
         with combining_ahead(
-            store, keys, top / "work", top / "ahead", workers=workers, narrate=sys.exit
+            StoredBuild(store, keys), top / "work", top / "ahead", workers=workers, narrate=sys.exit
         ) as combination:
             for key, document in held_back:
                 store.put(key, document)
@@ -62,7 +63,9 @@ def _measured(shape: Shape, corpora: Path) -> tuple[float, float]:
             combined = combination.finish(allow_partial=False)
             left_s = _cpu_s() - began_s - before_s
         Path(store.url, keys.ledger).unlink()  # or the earlier result would be kept
-        at_once = combine_build(store, keys, top / "at-once", allow_partial=False, workers=workers)
+        at_once = combine_build(
+            StoredBuild(store, keys), top / "at-once", allow_partial=False, workers=workers
+        )
         if not same_data(combined.data_file, at_once.data_file):
             sys.exit(f"{shape}: merging ahead gave other data than merging at once")
     return before_s, left_s

@@ -15,7 +15,7 @@ from covfleet.combine.verify import data_file
 from covfleet.model import DataFile
 from covfleet.store.data_files import key_of, send
 from covfleet.store.documents import to_json
-from support.builds import StoredBuild, make_result
+from support.builds import HandmadeBuild, make_result
 from support.datafiles import DAMAGE, write_data
 from support.dataset_equal import api_view
 from support.left_builds import BATCHES, COMMIT, Covfleet, Place, Shards
@@ -23,7 +23,7 @@ from support.seaweed import Seaweed
 
 
 @pytest.fixture(params=["zstd", "none"])
-def build(request: pytest.FixtureRequest, shards: Shards, tmp_path: Path) -> StoredBuild:
+def build(request: pytest.FixtureRequest, shards: Shards, tmp_path: Path) -> HandmadeBuild:
     """A complete build, whose data files travelled in this way."""
     build = shards.plan("17")
     for batch in BATCHES:
@@ -31,7 +31,7 @@ def build(request: pytest.FixtureRequest, shards: Shards, tmp_path: Path) -> Sto
     return build
 
 
-def give(build: StoredBuild, batch: str, path: Path, *, compress: bool) -> None:
+def give(build: HandmadeBuild, batch: str, path: Path, *, compress: bool) -> None:
     write_data(path, {f"test-{batch}": {"app/a.py": [int(batch)], "app/b.py": [1]}})
     name = f".coverage.host.pid{batch}.Xabcdefx.H012345678{batch}h"
     files = [(path, data_file(path, name))]
@@ -44,7 +44,7 @@ def data_files(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir()) if folder.exists() else []
 
 
-def stored(build: StoredBuild) -> str:
+def stored(build: HandmadeBuild) -> str:
     """Return the key of one of the data files."""
     keys = build.keys.of_commit
     return next(
@@ -53,7 +53,7 @@ def stored(build: StoredBuild) -> str:
 
 
 def test_stock_coverage_combines_what_was_fetched_to_the_same(
-    build: StoredBuild, covfleet: Covfleet, anywhere: Path, tmp_path: Path
+    build: HandmadeBuild, covfleet: Covfleet, anywhere: Path, tmp_path: Path
 ) -> None:
     said = covfleet("fetch", COMMIT)
     assert said.code == 0, said.err
@@ -73,7 +73,7 @@ def test_stock_coverage_combines_what_was_fetched_to_the_same(
 
 @pytest.mark.parametrize("damage", [*DAMAGE, "bomb"])
 def test_a_damaged_file_is_named_and_nothing_appears(
-    damage: str, build: StoredBuild, covfleet: Covfleet, anywhere: Path, tmp_path: Path
+    damage: str, build: HandmadeBuild, covfleet: Covfleet, anywhere: Path, tmp_path: Path
 ) -> None:
     key = stored(build)
     data = build.store.get(key).data
@@ -92,7 +92,7 @@ def test_a_damaged_file_is_named_and_nothing_appears(
 
 
 def test_a_file_that_is_gone_is_named_and_nothing_appears(
-    build: StoredBuild, covfleet: Covfleet, place: Place, tmp_path: Path, request: pytest.FixtureRequest
+    build: HandmadeBuild, covfleet: Covfleet, place: Place, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
     key = stored(build)
     if isinstance(place.store, LocalStore):
@@ -132,7 +132,9 @@ def test_a_missing_batch_ends_with_5(covfleet: Covfleet, shards: Shards, anywher
     assert covfleet("fetch", COMMIT, "--allow-partial").code == 0
 
 
-def test_a_folder_with_other_data_is_refused(build: StoredBuild, covfleet: Covfleet, tmp_path: Path) -> None:
+def test_a_folder_with_other_data_is_refused(
+    build: HandmadeBuild, covfleet: Covfleet, tmp_path: Path
+) -> None:
     folder = tmp_path / "data"
     folder.mkdir()
     (folder / ".coverage.mine").write_bytes(b"x")
@@ -143,7 +145,7 @@ def test_a_folder_with_other_data_is_refused(build: StoredBuild, covfleet: Covfl
 
 
 def test_a_half_file_of_an_earlier_attempt_is_replaced(
-    build: StoredBuild, covfleet: Covfleet, tmp_path: Path
+    build: HandmadeBuild, covfleet: Covfleet, tmp_path: Path
 ) -> None:
     folder = tmp_path / "data"
     covfleet("fetch", COMMIT, str(folder))

@@ -10,17 +10,17 @@ from collections.abc import Iterator
 import pytest
 from covfleet.model import Heartbeat
 from covfleet.store.documents import to_json
-from support.builds import StoredBuild
+from support.builds import HandmadeBuild
 from support.left_builds import COMMIT, Covfleet, Place, Shards, content
 
 
-def leave_heartbeat(build: StoredBuild, state: str, beat: int = 1) -> None:
+def leave_heartbeat(build: HandmadeBuild, state: str, beat: int = 1) -> None:
     heartbeat = Heartbeat(2, "token", beat, state)  # type: ignore[arg-type]
     build.store.put(build.keys.shard(2), to_json(heartbeat))
 
 
 @contextlib.contextmanager
-def beating(build: StoredBuild) -> Iterator[None]:
+def beating(build: HandmadeBuild) -> Iterator[None]:
     """Be a shard that is at work."""
     done = threading.Event()
 

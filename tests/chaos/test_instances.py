@@ -14,7 +14,7 @@ from covfleet.adapters.clock import SystemClock
 from covfleet.errors import StoreError
 from covfleet.model import BatchResult, Claim, Heartbeat
 from covfleet.shard.agent import run_shard
-from covfleet.store.builds import read_plan
+from covfleet.store.build import StoredBuild
 from covfleet.store.documents import from_json
 from covfleet.store.keys import is_late
 from support.processes import wait_for
@@ -97,7 +97,7 @@ def build(tmp_path: Path) -> Build:
 @contextmanager
 def shard_in_the_middle(build: Build, folder: Path, **changes: object) -> Iterator[Future[Heartbeat]]:
     """Start shard 1 with these changes to its request; yield when it runs the test, and then release it."""
-    request = replace(build.request(read_plan(build.store, build.keys), 1), **changes)
+    request = replace(build.request(StoredBuild(build.store, build.keys).plan(), 1), **changes)
     with ThreadPoolExecutor(1) as pool:
         running = pool.submit(run_shard, request)
         try:
@@ -126,7 +126,7 @@ def test_a_shard_that_comes_back_after_its_lease_was_taken_changes_nothing(
     store = TroubledStore(tmp_path / "store")
     with shard_in_the_middle(build, tmp_path, store=store) as running:
         store.before_write = cut
-        assert build.run_shard(read_plan(build.store, build.keys), 2).state == "finished"
+        assert build.run_shard(StoredBuild(build.store, build.keys).plan(), 2).state == "finished"
         store.before_write = lambda key: None
     assert running.result().state == "finished"
     assert any("heartbeat not written" in said for said in build.said)
@@ -141,14 +141,14 @@ def test_a_shard_that_stays_cut_off_ends_with_the_store_s_error(build: Build, tm
     with pytest.raises(StoreError, match="no route to host"):
         running.result()
     assert build.results() == {}
-    assert build.run_shard(read_plan(build.store, build.keys), 2).state == "finished"
+    assert build.run_shard(StoredBuild(build.store, build.keys).plan(), 2).state == "finished"
     assert result_of_the_batch(build).shard == 2
 
 
 def test_two_attempts_at_a_shard_that_both_finish_count_once(build: Build, tmp_path: Path) -> None:
     unaware = build.settings.model_copy(update={"heartbeat_s": 600.0})  # never sees that it is superseded
     with shard_in_the_middle(build, tmp_path, settings=unaware) as running:
-        second = build.run_shard(read_plan(build.store, build.keys), 1)
+        second = build.run_shard(StoredBuild(build.store, build.keys).plan(), 1)
     first = running.result()
     assert (first.state, second.state) == ("finished", "finished")
     assert first.token != second.token

@@ -11,10 +11,11 @@ from covfleet.adapters.folder.store import LocalStore
 from covfleet.combine.build import Combined, combine_build
 from covfleet.errors import ConfigurationError, IncompleteDataError
 from covfleet.model import Ledger
-from covfleet.store.builds import latest_build
+from covfleet.store.build import StoredBuild
+from covfleet.store.commit import StoredCommit
 from covfleet.store.documents import from_json, to_json
 from covfleet.store.keys import CommitKeys, timings
-from support.builds import KEYS, StoredBuild, make_plan, make_result
+from support.builds import KEYS, HandmadeBuild, make_plan, make_result
 from support.datafiles import DAMAGE, HOSTILE, tampered, write_data
 from support.dataset_equal import api_view, raw_digest
 from support.troubled_store import TroubledStore
@@ -29,19 +30,19 @@ def store(tmp_path: Path) -> LocalStore:
 
 
 @pytest.fixture
-def build(tmp_path: Path, store: LocalStore) -> StoredBuild:
-    return StoredBuild.planned(store, tmp_path / "project", BATCHES, FILES)
+def build(tmp_path: Path, store: LocalStore) -> HandmadeBuild:
+    return HandmadeBuild.planned(store, tmp_path / "project", BATCHES, FILES)
 
 
 @pytest.fixture
-def complete(tmp_path: Path, build: StoredBuild) -> StoredBuild:
+def complete(tmp_path: Path, build: HandmadeBuild) -> HandmadeBuild:
     build.give("1", write_data(tmp_path / "1", {"": {"app/a.py": [1], "/tmp/x.py": [1]}}), shard=1)
     build.give("2", write_data(tmp_path / "2", {"": {"app/a.py": [2], "app/b.py": [1]}}), shard=2)
     return build
 
 
 def combine(store: LocalStore, workdir: Path, *, allow_partial: bool = False) -> Combined:
-    return combine_build(store, KEYS, workdir, allow_partial=allow_partial, workers=4)
+    return combine_build(StoredBuild(store, KEYS), workdir, allow_partial=allow_partial, workers=4)
 
 
 def stored_ledger(store: LocalStore) -> Ledger:
@@ -86,7 +87,7 @@ def test_a_damaged_data_file_is_named_and_nothing_is_published(
     "trick", ["a view that recurses", "a trigger", "enormous line numbers", "NUL in a path"]
 )
 def test_a_hostile_data_file_is_named_although_its_hash_is_right(
-    tmp_path: Path, store: LocalStore, build: StoredBuild, trick: str
+    tmp_path: Path, store: LocalStore, build: HandmadeBuild, trick: str
 ) -> None:
     bad = tampered(write_data(tmp_path / "bad", {"": {"app/a.py": [1], "app/b.py": [1]}}), HOSTILE[trick][0])
     result = build.give("1", bad)
@@ -107,7 +108,9 @@ def test_a_file_of_another_size_is_not_even_downloaded(
     assert "has 1000000 bytes" in str(refused(Watched(tmp_path / "store"), tmp_path / "work"))
 
 
-def test_a_missing_shard_is_named_by_its_tests(tmp_path: Path, store: LocalStore, build: StoredBuild) -> None:
+def test_a_missing_shard_is_named_by_its_tests(
+    tmp_path: Path, store: LocalStore, build: HandmadeBuild
+) -> None:
     build.give("1", write_data(tmp_path / "1", {"": {"app/a.py": [1]}}))
     error = refused(store, tmp_path / "work")
     assert "partial: 1 missing" in str(error)
@@ -124,7 +127,7 @@ def test_a_missing_data_file_is_named(tmp_path: Path, store: LocalStore, complet
 
 def test_many_problems_are_counted_and_the_first_ones_named(tmp_path: Path, store: LocalStore) -> None:
     tests = [f"t.py::{at:02}" for at in range(25)]
-    StoredBuild.planned(store, tmp_path / "project", {"1": tests}, FILES)
+    HandmadeBuild.planned(store, tmp_path / "project", {"1": tests}, FILES)
     error = str(refused(store, tmp_path / "work"))
     assert "25 missing" in error
     assert "t.py::09" in error
@@ -151,7 +154,7 @@ def test_a_result_under_another_batchs_key_is_a_contradiction(
     "name", ["../../etc/passwd", ".coverage.x/../../y", ".coverage.x-journal", "plan.json", ""]
 )
 def test_a_name_that_is_no_data_files_never_becomes_a_path(
-    tmp_path: Path, store: LocalStore, build: StoredBuild, name: str
+    tmp_path: Path, store: LocalStore, build: HandmadeBuild, name: str
 ) -> None:
     file = build.upload(write_data(tmp_path / "1", {"": {"app/a.py": [1]}}))
     result = make_result(build.plan, "1", [dataclasses.replace(file, name=name)])
@@ -161,7 +164,7 @@ def test_a_name_that_is_no_data_files_never_becomes_a_path(
 
 
 def test_branch_against_statement_data_is_refused_even_if_partial_is_allowed(
-    tmp_path: Path, store: LocalStore, build: StoredBuild
+    tmp_path: Path, store: LocalStore, build: HandmadeBuild
 ) -> None:
     build.give("1", write_data(tmp_path / "1", {"": {"app/a.py": [1]}}))
     build.give("2", write_data(tmp_path / "2", {"": {"app/a.py": [(1, 2)]}}, branch=True))
@@ -176,7 +179,7 @@ def test_sources_that_are_gone_are_refused(tmp_path: Path, store: LocalStore, co
 
 
 def test_sources_that_changed_are_refused(tmp_path: Path, store: LocalStore, complete: StoredBuild) -> None:
-    other = StoredBuild.planned(
+    other = HandmadeBuild.planned(
         LocalStore(tmp_path / "other"), tmp_path / "p2", BATCHES, FILES | {"app/b.py": "pass\n"}
     )
     store.put(KEYS.sources, other.store.get(KEYS.sources).data)
@@ -184,7 +187,7 @@ def test_sources_that_changed_are_refused(tmp_path: Path, store: LocalStore, com
 
 
 def test_partial_data_is_published_only_if_allowed_and_says_so(
-    tmp_path: Path, store: LocalStore, build: StoredBuild
+    tmp_path: Path, store: LocalStore, build: HandmadeBuild
 ) -> None:
     build.give("1", write_data(tmp_path / "1", {"": {"app/a.py": [1]}}))
     combined = combine(store, tmp_path / "work", allow_partial=True)
@@ -208,7 +211,11 @@ def test_a_complete_build_becomes_one_coverage_file(
 ) -> None:
     seen: list[tuple[int, int]] = []
     combined = combine_build(
-        store, KEYS, tmp_path / "work", allow_partial=False, workers=4, progress=lambda *at: seen.append(at)
+        StoredBuild(store, KEYS),
+        tmp_path / "work",
+        allow_partial=False,
+        workers=4,
+        progress=lambda *at: seen.append(at),
     )
     ledger = combined.ledger
     assert (ledger.verdict, ledger.problems, ledger.outside) == ("complete", (), ("/tmp/x.py",))
@@ -285,7 +292,7 @@ def test_data_of_other_builds_and_orphans_is_left_out(
     assert api_view(combined.data_file)["app/b.py"][1] == [1]
 
 
-def test_duplicates_are_harmless(tmp_path: Path, store: LocalStore, build: StoredBuild) -> None:
+def test_duplicates_are_harmless(tmp_path: Path, store: LocalStore, build: HandmadeBuild) -> None:
     data = write_data(tmp_path / "1", {"": {"app/a.py": [1]}})
     build.give("1", data, data)
     build.give("2", data)
@@ -293,7 +300,7 @@ def test_duplicates_are_harmless(tmp_path: Path, store: LocalStore, build: Store
 
 
 def test_absolute_paths_below_a_workers_root_are_mapped(
-    tmp_path: Path, store: LocalStore, build: StoredBuild
+    tmp_path: Path, store: LocalStore, build: HandmadeBuild
 ) -> None:
     for at in ("1", "2"):
         data = write_data(tmp_path / at, {"": {f"/agent{at}/w/app/a.py": [int(at)]}})
@@ -310,31 +317,36 @@ def test_late_data_is_combined(tmp_path: Path, store: LocalStore, complete: Stor
 
 def test_the_projects_own_paths_setting_is_honoured(tmp_path: Path, store: LocalStore) -> None:
     config = {"setup.cfg": "[coverage:paths]\nall =\n    app\n    */site-packages/app\n"}
-    build = StoredBuild.planned(store, tmp_path / "project", {"1": ["t.py::a"]}, FILES | config)
+    build = HandmadeBuild.planned(store, tmp_path / "project", {"1": ["t.py::a"]}, FILES | config)
     build.give("1", write_data(tmp_path / "1", {"": {"/usr/lib/site-packages/app/a.py": [2]}}))
     assert api_view(combine(store, tmp_path / "work").data_file)["app/a.py"][1] == [2]
 
 
 def test_an_unknown_build_names_those_that_exist(
-    tmp_path: Path, store: LocalStore, build: StoredBuild
+    tmp_path: Path, store: LocalStore, build: HandmadeBuild
 ) -> None:
     with pytest.raises(ConfigurationError, match="has no build 8") as caught:
-        combine_build(store, CommitKeys("c0ffee").build("8"), tmp_path / "w", allow_partial=False, workers=1)
+        combine_build(
+            StoredBuild(store, CommitKeys("c0ffee").build("8")),
+            tmp_path / "w",
+            allow_partial=False,
+            workers=1,
+        )
     assert "7" in caught.value.hint
 
 
 def test_a_plan_copied_from_another_build_is_refused(
-    tmp_path: Path, store: LocalStore, build: StoredBuild
+    tmp_path: Path, store: LocalStore, build: HandmadeBuild
 ) -> None:
     other = CommitKeys("c0ffee").build("8")
     store.put(other.plan, store.get(KEYS.plan).data)
     with pytest.raises(IncompleteDataError, match="plan of build 7"):
-        combine_build(store, other, tmp_path / "w", allow_partial=False, workers=1)
+        combine_build(StoredBuild(store, other), tmp_path / "w", allow_partial=False, workers=1)
 
 
 def test_the_latest_build_is_that_of_the_newest_plan(store: LocalStore) -> None:
-    commit = CommitKeys("c0ffee")
-    assert latest_build(store, commit) is None
+    commit = StoredCommit(store, CommitKeys("c0ffee"))
+    assert commit.newest() is None
     times = {
         "9": "2026-01-01T00:00:00+00:00",
         "10": "2026-01-03T00:00:00+00:00",
@@ -342,6 +354,6 @@ def test_the_latest_build_is_that_of_the_newest_plan(store: LocalStore) -> None:
     }
     for name, time in times.items():
         plan = make_plan({"1": ["t"]}, build=name, created_at=time)
-        store.put(commit.build(name).plan, to_json(plan))
-        store.put(commit.build(name).result("plan"), b"{}")
-    assert latest_build(store, commit) == "8"
+        store.put(commit.keys.build(name).plan, to_json(plan))
+        store.put(commit.keys.build(name).result("plan"), b"{}")
+    assert commit.newest() == commit.build("8")

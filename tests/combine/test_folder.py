@@ -10,8 +10,9 @@ from covfleet.combine.build import Combined
 from covfleet.combine.folder import Project, combine_folder
 from covfleet.combine.gather import Transfers
 from covfleet.errors import ConfigurationError, IncompleteDataError
+from covfleet.store.commit import StoredCommit
 from covfleet.store.keys import CommitKeys
-from support.builds import COMMIT, StoredBuild
+from support.builds import COMMIT, HandmadeBuild
 from support.datafiles import DAMAGE, write_data
 from support.dataset_equal import api_view
 
@@ -37,7 +38,11 @@ def give(store: LocalStore, name: str, path: Path) -> None:
 
 def combine(store: LocalStore, project: Project, workdir: Path, *, allow_partial: bool = False) -> Combined:
     return combine_folder(
-        store, KEYS, workdir, project=project, allow_partial=allow_partial, transfers=Transfers(2)
+        StoredCommit(store, KEYS),
+        workdir,
+        project=project,
+        allow_partial=allow_partial,
+        transfers=Transfers(2),
     )
 
 
@@ -93,7 +98,7 @@ def test_a_commit_without_data_is_unknown(tmp_path: Path, store: LocalStore, pro
 def test_the_data_of_planned_builds_is_never_mixed(
     tmp_path: Path, store: LocalStore, project: Project
 ) -> None:
-    build = StoredBuild.planned(store, tmp_path / "planned", {"1": ["t"]}, {"app/a.py": "x = 1\n"})
+    build = HandmadeBuild.planned(store, tmp_path / "planned", {"1": ["t"]}, {"app/a.py": "x = 1\n"})
     build.upload(write_data(tmp_path / "1", {"": {"app/a.py": [1]}}))
     with pytest.raises(ConfigurationError, match="not to be mixed"):
         combine(store, project, tmp_path / "work")

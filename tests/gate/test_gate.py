@@ -13,6 +13,7 @@ from covfleet.errors import BelowGateError, ConfigurationError, IncompleteDataEr
 from covfleet.gate.stage import check, evaluate, gate_build
 from covfleet.model import DataFile, Ledger, ReportManifest, Totals, Verdict
 from covfleet.settings.schema import GateSettings
+from covfleet.store.build import StoredBuild
 from covfleet.store.documents import to_json
 from covfleet.store.keys import BuildKeys
 from hypothesis import assume, given
@@ -42,24 +43,26 @@ def test_incomplete_data_passes_no_gate_not_even_one_without_thresholds(
 ) -> None:
     store = stored(tmp_path, replace(LEDGER, verdict=verdict), replace(MANIFEST, verdict=verdict))
     with pytest.raises(IncompleteDataError, match=verdict) as caught:
-        gate_build(store, KEYS, GateSettings())
+        gate_build(StoredBuild(store, KEYS), GateSettings())
     assert caught.value.exit_code == 5
 
 
 def test_a_build_without_reports_is_refused(tmp_path: Path) -> None:
     with pytest.raises(IncompleteDataError, match="no reports"):
-        gate_build(stored(tmp_path, manifest=None), KEYS, GateSettings())
+        gate_build(StoredBuild(stored(tmp_path, manifest=None), KEYS), GateSettings())
 
 
 def test_reports_of_other_data_are_refused(tmp_path: Path) -> None:
     with pytest.raises(IncompleteDataError, match="other data"):
-        gate_build(stored(tmp_path, manifest=replace(MANIFEST, data_sha256="cd")), KEYS, GateSettings())
+        gate_build(
+            StoredBuild(stored(tmp_path, manifest=replace(MANIFEST, data_sha256="cd")), KEYS), GateSettings()
+        )
 
 
 def test_every_rule_that_failed_is_listed_with_its_figure(tmp_path: Path) -> None:
     settings = GateSettings(total=Decimal("71.43"), line=Decimal(66), branch=Decimal("99.999"))
     with pytest.raises(BelowGateError) as caught:
-        gate_build(stored(tmp_path), KEYS, settings)
+        gate_build(StoredBuild(stored(tmp_path), KEYS), settings)
     assert caught.value.exit_code == 4
     assert str(caught.value) == (
         "coverage is below the gate: total 71.42%, wanted 71.43%; branch 75.000%, wanted 99.999%"
@@ -67,7 +70,9 @@ def test_every_rule_that_failed_is_listed_with_its_figure(tmp_path: Path) -> Non
 
 
 def test_a_build_that_passes_returns_its_rules(tmp_path: Path) -> None:
-    rules = gate_build(stored(tmp_path), KEYS, GateSettings(line=Decimal("66.66"), branch=Decimal(75)))
+    rules = gate_build(
+        StoredBuild(stored(tmp_path), KEYS), GateSettings(line=Decimal("66.66"), branch=Decimal(75))
+    )
     assert [(rule.name, rule.passed, str(rule.actual)) for rule in rules] == [
         ("line", True, "66.66"),
         ("branch", True, "75.00"),

@@ -16,7 +16,7 @@ from covfleet.errors import InterruptedRunError, JenkinsError, JenkinsUnavailabl
 from covfleet.jenkins.display import News, Screen
 from covfleet.jenkins.follow import Follower, Moment
 from covfleet.jenkins.quoting import groovy
-from covfleet.jenkins.stored import Watched, keys_of, names
+from covfleet.jenkins.stored import Watched, build_of, names
 from covfleet.jenkins.trigger import Place as Where
 from covfleet.jenkins.trigger import new_request, start
 from covfleet.model import Heartbeat
@@ -287,9 +287,9 @@ def test_a_replanned_build_is_found_by_its_newest_plan(tmp_path: Path) -> None:
         store.put(BuildKeys("ab" * 20, name).plan, b"{}")
     for name in ("jenkins-team-covfleet-171", "jenkins-team-covfleet-17-9"):
         store.put(BuildKeys("ab" * 20, name).plan, b"{}")
-    found = keys_of(store, a_build())
+    found = build_of(store, a_build())
     assert found
-    assert found.build == "jenkins-team-covfleet-17-1763900009999"
+    assert found.name == "jenkins-team-covfleet-17-1763900009999"
 
 
 def test_a_store_that_cannot_be_read_is_told_once(tmp_path: Path, display: Recorder) -> None:
@@ -304,7 +304,7 @@ def test_a_store_that_cannot_be_read_is_told_once(tmp_path: Path, display: Recor
 
 
 def test_before_a_commit_is_known_nothing_is_looked_for(tmp_path: Path) -> None:
-    assert keys_of(LocalStore(tmp_path), a_build(commit="")) is None
+    assert build_of(LocalStore(tmp_path), a_build(commit="")) is None
 
 
 def test_a_build_is_called_what_the_jenkinsfile_calls_it() -> None:

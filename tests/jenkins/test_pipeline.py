@@ -12,7 +12,6 @@ from covfleet.adapters.stores import open_store
 from covfleet.jenkins.render import drifts, jenkinsfile, render
 from covfleet.settings.load import load_settings
 from covfleet.settings.schema import Settings
-from covfleet.store.builds import latest_build
 from covfleet.store.keys import CommitKeys
 from support.dataset_equal import arcs_by_file
 from support.jenkins_project import ALL_LINES, TESTS, SmallProject, settings_table
@@ -193,14 +192,13 @@ def test_an_older_commit_is_built_and_a_stage_is_restarted(project: SmallProject
     older = project.jenkinsfile()
     project.write(TESTS | {"tests/test_new.py": "def test_new():\n    assert False\n"})
     assert project.job.build(older, COMMIT=commit, REPLAN=True, SHARDS="1").result == "SUCCESS"
-    build = latest_build(project.store, CommitKeys(commit))
-    assert build is not None
+    build = project.newest(commit).name
     assert re.fullmatch(r"jenkins-covfleet-1-\d{13}", build)
     project.job.restart = "Combine"
     again = project.job.build(older, COMMIT=commit, REPLAN=True, SHARDS="1")
     assert again.result == "SUCCESS", again.log
     assert again.scripts() == ["covfleet combine", "covfleet report", "covfleet gate"]
-    assert latest_build(project.store, CommitKeys(commit)) == build
+    assert project.newest(commit).name == build
 
 
 def test_a_change_is_known_by_its_own_head_on_every_agent(project: SmallProject) -> None:
@@ -215,7 +213,7 @@ def test_a_change_is_known_by_its_own_head_on_every_agent(project: SmallProject)
     ended = project.build()
     assert ended.result == "SUCCESS", ended.log
     assert project.ledger(head).verdict == "complete"
-    build = latest_build(project.store, CommitKeys(head))
+    build = project.newest(head).name
     assert build == ended.facts["environment"]["FLEET_BUILD"] == "jenkins-team-a-job-PR-7-1"
 
 

@@ -20,6 +20,7 @@ import pytest
 from covfleet.errors import ConfigurationError, IncompleteDataError, StoreError
 from covfleet.model import DataFile, Ledger, ReportFile, ReportManifest, Totals, Verdict
 from covfleet.publish.stage import publish_build
+from covfleet.store.build import StoredBuild
 from covfleet.store.documents import to_json
 from covfleet.store.keys import BuildKeys, SiteKeys
 from support.troubled_store import TroubledStore
@@ -71,7 +72,7 @@ def add_build(
 def publish(
     store: TroubledStore, keys: BuildKeys, site: TroubledStore, branch: str = "main", **options: bool
 ) -> str:
-    return publish_build(store, keys, site, branch=branch, workers=3, **options)
+    return publish_build(StoredBuild(store, keys), site, branch=branch, workers=3, **options)
 
 
 def latest(site: TroubledStore, branch: str = "main") -> str:

@@ -11,6 +11,7 @@ import pytest
 from covfleet.errors import StoreError
 from covfleet.model import ReportManifest, Verdict
 from covfleet.report.stage import Places, report_build
+from covfleet.store.build import StoredBuild
 from covfleet.store.documents import from_json
 from covfleet.store.keys import BuildKeys, report_cache, reported
 from support.combined import KEYS, combined_build, next_build
@@ -33,7 +34,7 @@ class Machines:
         out = self.folder / f"out-{self.number}"
         cache = self.folder / (machine or f"machine-{self.number}")
         places = Places(self.folder, out, cache)
-        report_build(self.store, keys, places, workers=2, narrate=self.told.append)
+        report_build(StoredBuild(self.store, keys), places, workers=2, narrate=self.told.append)
         manifest = from_json(ReportManifest, self.store.get(keys.manifest).data, name="manifest")
         for file in manifest.files:
             data = self.store.get(keys.report(file.path)).data

@@ -13,6 +13,7 @@ from covfleet.gate.stage import gate_build
 from covfleet.model import Ledger, ReportManifest, Totals
 from covfleet.report.stage import Places, report_build
 from covfleet.settings.schema import GateSettings
+from covfleet.store.build import StoredBuild
 from covfleet.store.documents import from_json, to_json
 from covfleet.store.keys import BuildKeys, report_cache, reported
 from support.combined import combined_build
@@ -27,7 +28,7 @@ def store(tmp_path: Path) -> TroubledStore:
 
 
 def report(store: TroubledStore, places: Places) -> tuple[Totals, Ledger]:
-    return report_build(store, KEYS, places, workers=1, narrate=print)
+    return report_build(StoredBuild(store, KEYS), places, workers=1, narrate=print)
 
 
 def stored_ledger(store: TroubledStore) -> Ledger:
@@ -37,8 +38,7 @@ def stored_ledger(store: TroubledStore) -> Ledger:
 def test_a_build_that_is_not_combined_is_refused(tmp_path: Path) -> None:
     with pytest.raises(IncompleteDataError, match="isn't combined") as caught:
         report_build(
-            TroubledStore(tmp_path / "store"),
-            KEYS,
+            StoredBuild(TroubledStore(tmp_path / "store"), KEYS),
             Places(tmp_path, tmp_path / "out"),
             workers=2,
             narrate=print,
@@ -94,7 +94,7 @@ def test_the_reports_and_their_manifest_are_stored_with_content_types(
     assert store.headers[KEYS.report("coverage.xml")][0] == "application/xml"
     assert store.writes[-3:] == [KEYS.manifest, report_cache("main"), reported("main")]
     assert not any(key.endswith(".gitignore") for key in store.objects)
-    assert gate_build(store, KEYS, GateSettings(total=50)) != ()  # type: ignore[arg-type]
+    assert gate_build(StoredBuild(store, KEYS), GateSettings(total=50)) != ()  # type: ignore[arg-type]
 
 
 def test_outcomes_come_in_the_order_of_the_plan_with_contexts_and_notes(
@@ -121,7 +121,10 @@ def test_a_build_without_a_plan_is_reported_from_the_checkout(store: TroubledSto
         report(store, Places(tmp_path, tmp_path / "out"))
     checkout = tmp_path / "measured" / "project"
     totals, _ = report_build(
-        store, KEYS, Places(tmp_path, tmp_path / "out", source_dir=checkout), workers=2, narrate=print
+        StoredBuild(store, KEYS),
+        Places(tmp_path, tmp_path / "out", source_dir=checkout),
+        workers=2,
+        narrate=print,
     )
     assert totals.measures_branches
     assert "UNVERIFIED" in (tmp_path / "out/summary.md").read_text()

@@ -11,6 +11,7 @@ from covfleet.adapters.folder.store import LocalStore
 from covfleet.model import Batch, Claim, Environment, Heartbeat, Measurement, Plan
 from covfleet.shard.heart import Pulse
 from covfleet.shard.leases import Leases, Silence, steal_order
+from covfleet.store.build import StoredBuild
 from covfleet.store.documents import from_json, to_json
 from covfleet.store.keys import CommitKeys
 
@@ -45,7 +46,7 @@ def clock():
 
 
 def leases(store, clock, shard, token):
-    return Leases(store, KEYS, shard, token, Silence(clock, LEASE_S))
+    return Leases(StoredBuild(store, KEYS), shard, token, Silence(clock, LEASE_S))
 
 
 def beat(store, shard, token, number, state="running"):
@@ -123,7 +124,7 @@ def test_a_second_attempt_at_a_shard_ends_the_first(store):
 
     def pulse(token, superseded):
         beat = Heartbeat(3, token, beat=0, state="starting")
-        return Pulse(store, KEYS, beat, every_s=0.02, superseded=superseded, narrate=print)
+        return Pulse(StoredBuild(store, KEYS), beat, every_s=0.02, superseded=superseded, narrate=print)
 
     with pulse("first", first_was_told.set) as first, pulse("second", lambda: None) as second:
         assert first_was_told.wait(5)

@@ -77,7 +77,7 @@ def make_result(
 
 
 @dataclass
-class StoredBuild:
+class HandmadeBuild:
     """Puts a build into a store, piece by piece."""
 
     store: ObjectStore
@@ -93,7 +93,7 @@ class StoredBuild:
         batches: Mapping[str, Sequence[str]],
         files: Mapping[str, str],
         **changes: Any,
-    ) -> StoredBuild:
+    ) -> HandmadeBuild:
         """Write the project's files, pack them, and store them with a plan."""
         for name, text in files.items():
             path = project / name

@@ -10,8 +10,8 @@ from covfleet.adapters.folder.store import LocalStore
 from covfleet.jenkins.render import jenkinsfile
 from covfleet.model import Ledger, Plan
 from covfleet.settings.load import load_settings
-from covfleet.store.builds import latest_build, read_plan
-from covfleet.store.documents import from_json
+from covfleet.store.build import StoredBuild
+from covfleet.store.commit import StoredCommit
 from covfleet.store.keys import CommitKeys
 
 from support.jenkinsfiles import Ended, Job, commit_all
@@ -65,16 +65,15 @@ class SmallProject:
         return self.job.build(self.jenkinsfile(), **parameters)
 
     def ledger(self, commit: str) -> Ledger:
-        keys = CommitKeys(commit)
-        build = latest_build(self.store, keys)
-        assert build is not None
-        ledger = keys.build(build).ledger
-        return from_json(Ledger, self.store.get(ledger).data, name=ledger)
+        return self.newest(commit).ledger()
 
     def plan(self, commit: str) -> Plan:
-        build = latest_build(self.store, CommitKeys(commit))
+        return self.newest(commit).plan()
+
+    def newest(self, commit: str) -> StoredBuild:
+        build = StoredCommit(self.store, CommitKeys(commit)).newest()
         assert build is not None
-        return read_plan(self.store, CommitKeys(commit).build(build))
+        return build
 
     def lines(self, commit: str) -> dict[str, list[int]]:
         path = self.folder / "combined"

@@ -10,7 +10,7 @@ from covfleet.adapters.stores import open_store
 from covfleet.ports.object_store import ObjectStore
 from covfleet.settings.schema import Settings
 
-from support.builds import StoredBuild
+from support.builds import HandmadeBuild
 from support.datafiles import write_data
 from support.seaweed import Seaweed
 
@@ -44,12 +44,12 @@ class Shards:
     store: ObjectStore
     folder: Path
 
-    def plan(self, build: str, hour: int = 3, **changes: object) -> StoredBuild:
+    def plan(self, build: str, hour: int = 3, **changes: object) -> HandmadeBuild:
         when = f"2026-01-02T{hour:02}:04:05+00:00"
         told = {"commit": COMMIT, "build": build, "created_at": when, **changes}
-        return StoredBuild.planned(self.store, self.folder / f"project-{build}", BATCHES, FILES, **told)
+        return HandmadeBuild.planned(self.store, self.folder / f"project-{build}", BATCHES, FILES, **told)
 
-    def finish(self, build: StoredBuild, *batches: str) -> StoredBuild:
+    def finish(self, build: HandmadeBuild, *batches: str) -> HandmadeBuild:
         for batch in batches or BATCHES:
             data = write_data(self.folder / f"{build.plan.build}-{batch}", {"": {"app/a.py": [int(batch)]}})
             build.give(batch, data, shard=int(batch))

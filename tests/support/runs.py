@@ -22,6 +22,7 @@ from covfleet.ports.worker import WorkerLauncher
 from covfleet.settings.schema import Settings
 from covfleet.shard.agent import run_shard
 from covfleet.shard.request import ShardRequest
+from covfleet.store.build import StoredBuild
 from covfleet.store.documents import from_json
 from covfleet.store.keys import BuildKeys, CommitKeys
 
@@ -67,8 +68,7 @@ class Build:
         assert self.launcher is not None
         return plan_build(
             PlanRequest(
-                self.store,
-                self.keys,
+                StoredBuild(self.store, self.keys),
                 self.checkout(),
                 self.launcher,
                 self.settings,
@@ -81,8 +81,7 @@ class Build:
     def request(self, plan: Plan, shard: int, stop: threading.Event | None = None) -> ShardRequest:
         assert self.launcher is not None
         return ShardRequest(
-            store=self.store,
-            keys=self.keys,
+            build=StoredBuild(self.store, self.keys),
             plan=plan,
             shard=shard,
             launcher=self.launcher,
@@ -111,8 +110,7 @@ class Build:
 
     def combine(self, *, allow_partial: bool = False) -> Combined:
         return combine_build(
-            self.store,
-            self.keys,
+            StoredBuild(self.store, self.keys),
             self.project / ".covfleet" / "combine",
             allow_partial=allow_partial,
             workers=4,

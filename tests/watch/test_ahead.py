@@ -16,10 +16,11 @@ from covfleet.adapters.folder.store import LocalStore
 from covfleet.combine.build import Combination, Combined, combine_build
 from covfleet.errors import IncompleteDataError, StoreError
 from covfleet.model import BatchResult, DataFile, Heartbeat, ShardState
+from covfleet.store.build import StoredBuild
 from covfleet.store.documents import to_json
 from covfleet.store.status import BuildStatus, StatusReader
 from covfleet.watch.follow import Ending, Watch, combining_ahead, follow, patiently
-from support.builds import KEYS, StoredBuild, make_result
+from support.builds import KEYS, HandmadeBuild, make_result
 from support.datafiles import DAMAGE, write_data
 from support.dataset_equal import raw_digest
 from support.troubled_store import TroubledStore
@@ -36,7 +37,7 @@ ROOTS = {"2": "/agent"}
 
 
 def begun(store: LocalStore, work: Path, file: Path) -> AbstractContextManager[Combination]:
-    return combining_ahead(store, KEYS, work, file, workers=4, narrate=pytest.fail)
+    return combining_ahead(StoredBuild(store, KEYS), work, file, workers=4, narrate=pytest.fail)
 
 
 @pytest.fixture
@@ -45,12 +46,12 @@ def store(tmp_path: Path) -> LocalStore:
 
 
 @pytest.fixture
-def build(tmp_path: Path, store: LocalStore) -> StoredBuild:
-    return StoredBuild.planned(store, tmp_path / "project", BATCHES, FILES)
+def build(tmp_path: Path, store: LocalStore) -> HandmadeBuild:
+    return HandmadeBuild.planned(store, tmp_path / "project", BATCHES, FILES)
 
 
 @pytest.fixture
-def results(tmp_path: Path, build: StoredBuild) -> dict[str, BatchResult]:
+def results(tmp_path: Path, build: HandmadeBuild) -> dict[str, BatchResult]:
     """All results of the build; their data files are in the store, they themselves are not."""
     return {
         batch: make_result(
@@ -69,14 +70,14 @@ def expected(tmp_path: Path, store: LocalStore, results: dict[str, BatchResult])
     """What combining at once gives; the store is then as before."""
     for batch, result in results.items():
         store.put(KEYS.result(batch), to_json(result))
-    combined = combine_build(store, KEYS, tmp_path / "at-once", allow_partial=False, workers=4)
+    combined = combine_build(StoredBuild(store, KEYS), tmp_path / "at-once", allow_partial=False, workers=4)
     for key in (*map(KEYS.result, results), KEYS.ledger, KEYS.combined):
         (tmp_path / "store" / key).unlink()
     return combined
 
 
 @pytest.fixture
-def ahead(tmp_path: Path, store: LocalStore, build: StoredBuild) -> Iterator[Combination]:
+def ahead(tmp_path: Path, store: LocalStore, build: HandmadeBuild) -> Iterator[Combination]:
     with begun(store, tmp_path / "work", tmp_path / "ahead" / "b") as combination:
         yield combination
 
@@ -122,7 +123,11 @@ def test_what_was_merged_in_advance_is_neither_downloaded_nor_merged_again(
 
 
 def test_a_folder_that_is_known_to_be_a_shard_s_only_later_is_mapped_as_at_once(
-    store: LocalStore, build: StoredBuild, results: dict[str, BatchResult], ahead: Combination, tmp_path: Path
+    store: LocalStore,
+    build: HandmadeBuild,
+    results: dict[str, BatchResult],
+    ahead: Combination,
+    tmp_path: Path,
 ) -> None:
     early = dataclasses.replace(results["2"], root="")
     late = dataclasses.replace(results["1"], root="/agent")
@@ -132,7 +137,7 @@ def test_a_folder_that_is_known_to_be_a_shard_s_only_later_is_mapped_as_at_once(
         store.put(KEYS.result(batch), to_json(result))
     ahead.advance()
     combined = ahead.finish(allow_partial=False)
-    at_once = combine_build(store, KEYS, tmp_path / "at-once", allow_partial=False, workers=4)
+    at_once = combine_build(StoredBuild(store, KEYS), tmp_path / "at-once", allow_partial=False, workers=4)
     assert raw_digest(combined.data_file) == raw_digest(at_once.data_file)
     assert "/agent/app/a.py" not in combined.ledger.outside
 
@@ -163,7 +168,7 @@ def test_a_missing_batch_is_named_and_may_be_left_out(
         ahead.finish(allow_partial=False)
     combined = ahead.finish(allow_partial=True)
     assert combined.ledger.verdict == "partial"
-    at_once = combine_build(store, KEYS, tmp_path / "at-once", allow_partial=True, workers=4)
+    at_once = combine_build(StoredBuild(store, KEYS), tmp_path / "at-once", allow_partial=True, workers=4)
     assert raw_digest(combined.data_file) == raw_digest(at_once.data_file)
 
 
@@ -175,16 +180,16 @@ def test_combining_again_changes_nothing_though_it_merges_in_another_order(
         ahead.advance()
     ahead.finish(allow_partial=False)
     before = {info.key: store.get(info.key).data for info in store.list("")}
-    combine_build(store, KEYS, tmp_path / "again", allow_partial=False, workers=4)
+    combine_build(StoredBuild(store, KEYS), tmp_path / "again", allow_partial=False, workers=4)
     assert {info.key: store.get(info.key).data for info in store.list("")} == before
 
 
 def test_mixed_kinds_of_data_are_named_as_at_once(
-    store: LocalStore, build: StoredBuild, results: dict[str, BatchResult], tmp_path: Path
+    store: LocalStore, build: HandmadeBuild, results: dict[str, BatchResult], tmp_path: Path
 ) -> None:
     said: list[str] = []
     with combining_ahead(
-        store, KEYS, tmp_path / "work", tmp_path / "ahead", workers=4, narrate=said.append
+        StoredBuild(store, KEYS), tmp_path / "work", tmp_path / "ahead", workers=4, narrate=said.append
     ) as combination:
         for batch in ("1", "3"):
             store.put(KEYS.result(batch), to_json(results[batch]))
@@ -227,7 +232,7 @@ def test_a_folder_where_nothing_can_be_written_only_costs_time(
     said: list[str] = []
     (tmp_path / "ahead").write_text("a file where the folder should be")
     with combining_ahead(
-        store, KEYS, tmp_path / "work", tmp_path / "ahead" / "b", workers=4, narrate=said.append
+        StoredBuild(store, KEYS), tmp_path / "work", tmp_path / "ahead" / "b", workers=4, narrate=said.append
     ) as combination:
         for batch, result in results.items():
             store.put(KEYS.result(batch), to_json(result))
@@ -290,10 +295,10 @@ class Silent:
         pass
 
 
-def followed(combination: Combination, store: LocalStore, build: StoredBuild) -> Combined:
+def followed(combination: Combination, store: LocalStore, build: HandmadeBuild) -> Combined:
     """Follow the build until it is over; shards that are silent are gone at once."""
     watch = Watch(
-        reader=StatusReader(store, KEYS, build.plan),
+        reader=StatusReader(StoredBuild(store, KEYS), build.plan),
         ending=Ending(SystemClock(), silence_s=0.1, patience_s=0.5),
         every_s=0.02,
         display=Silent(),
@@ -306,7 +311,7 @@ def followed(combination: Combination, store: LocalStore, build: StoredBuild) ->
 
 @pytest.mark.parametrize(("state", "noted"), [("running", True), ("finished", False)])
 def test_a_shard_that_fell_silent_at_the_end_is_named_in_the_ledger(
-    store: LocalStore, build: StoredBuild, results: dict, ahead: Combination, state: ShardState, noted: bool
+    store: LocalStore, build: HandmadeBuild, results: dict, ahead: Combination, state: ShardState, noted: bool
 ) -> None:
     for batch, result in results.items():
         store.put(KEYS.result(batch), to_json(result))
@@ -317,7 +322,7 @@ def test_a_shard_that_fell_silent_at_the_end_is_named_in_the_ledger(
 
 
 def test_a_heartbeat_that_cannot_be_read_is_no_sign_of_life_and_no_end(
-    store: LocalStore, build: StoredBuild, results: dict, ahead: Combination
+    store: LocalStore, build: HandmadeBuild, results: dict, ahead: Combination
 ) -> None:
     for batch, result in results.items():
         store.put(KEYS.result(batch), to_json(result))

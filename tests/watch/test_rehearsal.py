@@ -10,9 +10,10 @@ import pytest
 from covfleet.adapters.folder.store import LocalStore
 from covfleet.combine.build import combine_build
 from covfleet.report.stage import Places, report_build
+from covfleet.store.build import StoredBuild
 from covfleet.watch.follow import combining_ahead
 from covfleet.watch.rehearsal import Rehearsals
-from support.builds import KEYS, StoredBuild
+from support.builds import KEYS, HandmadeBuild
 from support.datafiles import write_data
 from support.processes import wait_for
 
@@ -36,7 +37,7 @@ def rehearse(tmp_path: Path, store: LocalStore, share: float = 0.5) -> list[str]
     said: list[str] = []
     with (
         combining_ahead(
-            store, KEYS, tmp_path / "work", tmp_path / "ahead", workers=2, narrate=said.append
+            StoredBuild(store, KEYS), tmp_path / "work", tmp_path / "ahead", workers=2, narrate=said.append
         ) as combination,
         Rehearsals(combination, store, tmp_path / "cache", said.append) as rehearsals,
     ):
@@ -48,14 +49,14 @@ def rehearse(tmp_path: Path, store: LocalStore, share: float = 0.5) -> list[str]
 
 def report(tmp_path: Path, store: LocalStore, name: str, cache: Path) -> dict[str, bytes]:
     """Combine and report the whole build; return coverage.py's files by name, without their time stamps."""
-    combine_build(store, KEYS, tmp_path / f"work-{name}", allow_partial=False, workers=2)
+    combine_build(StoredBuild(store, KEYS), tmp_path / f"work-{name}", allow_partial=False, workers=2)
     out = tmp_path / name
-    report_build(store, KEYS, Places(tmp_path, out, cache), workers=2, narrate=pytest.fail)
+    report_build(StoredBuild(store, KEYS), Places(tmp_path, out, cache), workers=2, narrate=pytest.fail)
     paths = [path for kind in ("*.html", "coverage.*") for path in out.rglob(kind)]
     return {path.relative_to(out).as_posix(): STAMPS.sub(b"", path.read_bytes()) for path in paths}
 
 
-def give(build: StoredBuild, folder: Path, number: int) -> None:
+def give(build: HandmadeBuild, folder: Path, number: int) -> None:
     rows = {f"app/m{number}.py": [1, 2]} | {f"app/m{other}.py": [1] for other in range(4)}
     build.give(str(number), write_data(folder / f"data-{number}", {"": rows}))
 
@@ -63,7 +64,7 @@ def give(build: StoredBuild, folder: Path, number: int) -> None:
 def test_what_looks_the_same_in_the_end_is_taken_over_and_the_rest_is_made(
     tmp_path: Path, store: LocalStore
 ) -> None:
-    build = StoredBuild.planned(store, tmp_path / "project", BATCHES, FILES)
+    build = HandmadeBuild.planned(store, tmp_path / "project", BATCHES, FILES)
     for number in range(3):
         give(build, tmp_path, number)
     assert rehearse(tmp_path, store) == []
@@ -78,7 +79,7 @@ def test_what_looks_the_same_in_the_end_is_taken_over_and_the_rest_is_made(
 def test_a_source_that_cannot_be_reported_is_told_at_once_and_ends_nothing(
     tmp_path: Path, store: LocalStore
 ) -> None:
-    build = StoredBuild.planned(store, tmp_path / "project", BATCHES, FILES | {"app/m0.py": "def (:\n"})
+    build = HandmadeBuild.planned(store, tmp_path / "project", BATCHES, FILES | {"app/m0.py": "def (:\n"})
     give(build, tmp_path, 0)
     [said] = rehearse(tmp_path, store)
     assert "no reports can be made" in said
@@ -88,11 +89,11 @@ def test_a_source_that_cannot_be_reported_is_told_at_once_and_ends_nothing(
 def test_a_rehearsal_that_is_ended_leaves_no_process_and_no_half_cache(
     tmp_path: Path, store: LocalStore
 ) -> None:
-    build = StoredBuild.planned(store, tmp_path / "project", BATCHES, FILES)
+    build = HandmadeBuild.planned(store, tmp_path / "project", BATCHES, FILES)
     give(build, tmp_path, 0)
     with (
         combining_ahead(
-            store, KEYS, tmp_path / "work", tmp_path / "ahead", workers=2, narrate=pytest.fail
+            StoredBuild(store, KEYS), tmp_path / "work", tmp_path / "ahead", workers=2, narrate=pytest.fail
         ) as combination,
         Rehearsals(combination, store, tmp_path / "cache", pytest.fail) as rehearsals,
     ):
@@ -105,7 +106,7 @@ def test_a_rehearsal_that_is_ended_leaves_no_process_and_no_half_cache(
 def test_there_is_no_rehearsal_before_there_is_anything_or_when_all_is_there(
     tmp_path: Path, store: LocalStore
 ) -> None:
-    build = StoredBuild.planned(store, tmp_path / "project", BATCHES, FILES)
+    build = HandmadeBuild.planned(store, tmp_path / "project", BATCHES, FILES)
     rehearse(tmp_path, store)
     give(build, tmp_path, 0)
     rehearse(tmp_path, store, share=0.1)

@@ -12,16 +12,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from covfleet.combine.gather import SIDE_FILES, Results, Transfers, data_objects, packed_objects, promised
+from covfleet.combine.gather import SIDE_FILES, Results, Transfers, promised
 from covfleet.combine.gather import fetch as fetch_and_check
 from covfleet.combine.ledger import accepted
 from covfleet.combine.verify import LocalData, data_file
 from covfleet.errors import ConfigurationError, IncompleteDataError
 from covfleet.model import BatchResult, DataFile, Plan, Problem
-from covfleet.ports.object_store import ObjectStore
-from covfleet.store.builds import read_plan
-from covfleet.store.data_files import UnpackingError, receive, unpack
-from covfleet.store.keys import BuildKeys, CommitKeys, is_data_file_name
+from covfleet.store.build import StoredBuild
+from covfleet.store.commit import StoredCommit
+from covfleet.store.data_files import UnpackingError, unpack
+from covfleet.store.keys import is_data_file_name
 from covfleet.store.parallel import for_each
 
 _NAMES_SHOWN = 10
@@ -36,14 +36,11 @@ class Fetched:
     new: int  # of ``files``: those that weren't there before
 
 
-def fetch_build(
-    store: ObjectStore, keys: BuildKeys, folder: Path, *, allow_partial: bool, workers: int
-) -> Fetched:
+def fetch_build(build: StoredBuild, folder: Path, *, allow_partial: bool, workers: int) -> Fetched:
     """Put all data files of a build into ``folder``, each as its result describes it.
 
     Args:
-        store: where the build lies.
-        keys: the build's.
+        build: the build.
         folder: made if need be; it may hold some of the files already.
         allow_partial: leave out what is missing or damaged.
         workers: parallel transfers.
@@ -53,22 +50,21 @@ def fetch_build(
         IncompleteDataError: a batch, a result or a data file is missing or damaged; the folder is as before.
         StoreError: the store failed.
     """
-    plan = read_plan(store, keys)
-    found, damaged = Results(store, keys, workers).read()
+    plan, commit = build.plan(), StoredCommit.of(build)
+    found, damaged = Results(build, workers).read()
     results = tuple(accepted(plan, found))
-    objects = data_objects(store, keys.of_commit) | packed_objects(store, keys.of_commit)
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".covfleet-fetch-", dir=folder) as scratch:
-        wanted, unfit = promised(results, objects, Path(scratch))
+        wanted, unfit = promised(results, commit.data(), Path(scratch))
         present = _present(folder, wanted)
         missing = [data for data in wanted if data.name not in present]
         pairs = [(data.path, data.expected) for data in missing if data.expected]
-        receive(store, keys.of_commit, pairs, workers=workers)
+        commit.receive(pairs, workers=workers)
         checked = for_each(_unpacked, missing, workers=os.cpu_count() or 1)
         torn = [problem for problem in checked if problem]
         problems = (*_missing(plan, results), *damaged, *unfit, *torn)
         if problems and not allow_partial:
-            raise _refusal(keys, problems)
+            raise _refusal(str(build), problems)
         sound = [data for data, problem in zip(missing, checked, strict=True) if not problem]
         _move(sound, folder)
     there = present | {data.name for data in sound}
@@ -76,7 +72,7 @@ def fetch_build(
     return Fetched(len(sizes), sum(sizes), len(sound))
 
 
-def fetch_folder(store: ObjectStore, keys: CommitKeys, folder: Path, *, workers: int) -> Fetched:
+def fetch_folder(commit: StoredCommit, folder: Path, *, workers: int) -> Fetched:
     """Put the data files of a commit that has no plan into ``folder``; nobody knows whether these are all.
 
     Raises:
@@ -84,12 +80,12 @@ def fetch_folder(store: ObjectStore, keys: CommitKeys, folder: Path, *, workers:
         IncompleteDataError: one is damaged; the folder is as before.
         StoreError: the store failed.
     """
-    names = [name for name in data_objects(store, keys) if not name.endswith(SIDE_FILES)]
+    names = [name for name in commit.plain_data() if not name.endswith(SIDE_FILES)]
     strange = [name for name in names if not is_data_file_name(name)]
     if not names:
         raise ConfigurationError(
-            f"{store.url} has no data files of commit {keys.commit}",
-            hint=f"They are looked for as {keys.data_prefix}*.",
+            f"{commit.store.url} has no data files of commit {commit.name}",
+            hint=f"They are looked for as {commit.keys.data_prefix}*.",
         )
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".covfleet-fetch-", dir=folder) as scratch:
@@ -98,10 +94,10 @@ def fetch_folder(store: ObjectStore, keys: CommitKeys, folder: Path, *, workers:
             for at, name in enumerate(sorted(set(names) - set(strange)))
         ]
         _present(folder, wanted)
-        sound = fetch_and_check(store, keys, wanted, Transfers(workers))
+        sound = fetch_and_check(commit, wanted, Transfers(workers))
         problems = [Problem("corrupt", name, "isn't the name of a data file") for name in strange]
         if problems := [*problems, *sound.problems]:
-            raise _refusal(keys, problems)
+            raise _refusal(f"commit {commit.name}", problems)
         size_bytes = sum(data.path.stat().st_size for data in wanted)
         _move(wanted, folder)
     return Fetched(len(wanted), size_bytes, len(wanted))
@@ -148,13 +144,12 @@ def _missing(plan: Plan, results: Sequence[BatchResult]) -> list[Problem]:
     ]
 
 
-def _refusal(keys: CommitKeys | BuildKeys, problems: Sequence[Problem]) -> IncompleteDataError:
-    what = f"build {keys.build} of " if isinstance(keys, BuildKeys) else ""
+def _refusal(whose: str, problems: Sequence[Problem]) -> IncompleteDataError:
     lines = [f"{problem.kind}: {problem.subject}: {problem.detail}" for problem in problems[:_NAMES_SHOWN]]
     if len(problems) > _NAMES_SHOWN:
         lines.append(f"and {len(problems) - _NAMES_SHOWN} more")
     return IncompleteDataError(
-        "\n  ".join([f"the data of {what}commit {keys.commit} is not whole:", *lines]),
+        "\n  ".join([f"the data of {whose} is not whole:", *lines]),
         hint="Stock coverage combine would pass over it in silence; --allow-partial leaves it out knowingly.",
     )
 

@@ -14,7 +14,7 @@ from itertools import chain
 from pathlib import Path
 
 from covfleet.combine.contents import CheckedData
-from covfleet.combine.gather import Results, Sound, Transfers, data_objects, fetch, packed_objects, promised
+from covfleet.combine.gather import Results, Sound, Transfers, fetch, promised
 from covfleet.combine.growing import Growing
 from covfleet.combine.ledger import Evidence, accepted, judge, outcomes_of
 from covfleet.combine.merge import merge
@@ -26,12 +26,9 @@ from covfleet.combine.verify import LocalData, check, data_file
 from covfleet.errors import IncompleteDataError, ObjectNotFoundError, StoreError
 from covfleet.model import BatchResult, Ledger, Plan, Problem, TestOutcome
 from covfleet.ports.narration import Narrate, Progress
-from covfleet.ports.object_store import ObjectInfo, ObjectStore
-from covfleet.store.builds import builds, read_plan
+from covfleet.store.build import StoredBuild
+from covfleet.store.commit import StoredCommit
 from covfleet.store.data_files import stored_name
-from covfleet.store.documents import from_json, to_json
-from covfleet.store.keys import BuildKeys
-from covfleet.store.sources import unpack
 from covfleet.store.timings import update_timings
 
 _AT_ONCE = 32  # data files on this disk at a time while merging in advance
@@ -49,8 +46,7 @@ class Combined:
 
 
 def combine_build(
-    store: ObjectStore,
-    keys: BuildKeys,
+    build: StoredBuild,
     workdir: Path,
     *,
     allow_partial: bool,
@@ -62,8 +58,7 @@ def combine_build(
     Uploads the ledger, the combined data as the build's and the commit's, and the new timings.
 
     Args:
-        store: where the build lies.
-        keys: the build's.
+        build: the build.
         workdir: a folder for the result and for what is downloaded, which stays there.
         allow_partial: go on with the verdict *partial*; never with *conflicting*.
         workers: parallel transfers.
@@ -74,7 +69,7 @@ def combine_build(
         IncompleteDataError: the verdict forbids a result; the ledger is in the store.
         StoreError: the store failed.
     """
-    combination = Combination(store, keys, workdir, Transfers(workers, progress))
+    combination = Combination(build, workdir, Transfers(workers, progress))
     return combination.finish(allow_partial=allow_partial)
 
 
@@ -82,8 +77,7 @@ class Combination:
     """The combining of one build: at once, or in advance, while its shards deliver.
 
     Args:
-        store: where the build lies.
-        keys: the build's.
+        build: the build.
         workdir: a folder for the result and for what is downloaded, which stays there.
         transfers: how to download.
         growing: what was merged in advance, and where to merge more.
@@ -101,26 +95,25 @@ class Combination:
 
     def __init__(
         self,
-        store: ObjectStore,
-        keys: BuildKeys,
+        build: StoredBuild,
         workdir: Path,
         transfers: Transfers,
         growing: Growing | None = None,
         narrate: Narrate | None = None,
     ) -> None:
         workdir.mkdir(parents=True, exist_ok=True)
-        self._store = store
-        self._keys = keys
+        self._build = build
+        self._commit = StoredCommit.of(build)
         self.workdir = workdir
         self._transfers = transfers
         self._growing = growing
         self._narrate = narrate
         self._refused: set[str] = set()  # data files that are damaged, by SHA-256: finish says how
-        self.plan = read_plan(store, keys)
+        self.plan = build.plan()
         self._known = [source.path for source in self.plan.sources]
-        self._results = Results(store, keys, transfers.workers)
+        self._results = Results(build, transfers.workers)
         self.source_dir = Path(tempfile.mkdtemp(dir=workdir, prefix="sources-"))
-        self._source_problems = _fetch_sources(store, keys, self.plan, self.source_dir)
+        self._source_problems = _fetch_sources(build, self.plan, self.source_dir)
         self._settings = CoverageSettings() if self._source_problems else read_settings(self.source_dir)
 
     def advance(self) -> None:
@@ -137,7 +130,7 @@ class Combination:
         if not fresh:
             return
         with tempfile.TemporaryDirectory(dir=self.workdir, prefix="data-") as folder:
-            wanted, _ = promised(fresh, self._objects(), Path(folder))
+            wanted, _ = promised(fresh, self._commit.data(), Path(folder))
             new = [data for data in wanted if _hash(data) not in known]
             while new and self._growing:  # it is given up if something can't be merged in advance
                 self._take_what_comes(new[:_AT_ONCE], results)
@@ -162,7 +155,7 @@ class Combination:
         return None
 
     def _take(self, files: Sequence[LocalData], results: Iterable[BatchResult]) -> None:
-        sound = fetch(self._store, self._keys.of_commit, files, self._transfers)
+        sound = fetch(self._commit, files, self._transfers)
         self._grow(files, sound, results)
         for data in files:
             data.path.unlink(missing_ok=True)
@@ -187,43 +180,38 @@ class Combination:
             IncompleteDataError: the verdict forbids a result; the ledger is in the store.
             StoreError: the store failed.
         """
-        store, keys, plan = self._store, self._keys, self.plan
+        build, plan = self._build, self.plan
         evidence, wanted = self._evidence()
         paths = chain.from_iterable(data.files for data in evidence.checked)
         resolution = self._resolved(paths, evidence.results)
         ledger = judge(evidence, resolution)
         ledger = replace(ledger, notes=(*ledger.notes, *notes))
         if not publishable(ledger, allow_partial=allow_partial):
-            store.put(keys.ledger, to_json(ledger), content_type="application/json")
-            raise refusal(ledger, f"build {plan.build} of commit {plan.commit}")
+            build.put_ledger(ledger)
+            raise refusal(ledger, f"{build}")
         out = self.workdir / ".coverage"
         self._merge(evidence, wanted, resolution, out)
         self._keep_earlier(out)
         outcomes = outcomes_of(plan, evidence.results)
-        remarks = update_timings(store, plan.branch, f"{plan.commit}/{plan.build}", outcomes)
+        remarks = update_timings(build.store, plan.branch, f"{plan.commit}/{plan.build}", outcomes)
         ledger = replace(ledger, combined=data_file(out, ".coverage"), notes=ledger.notes + remarks)
-        for key in (keys.combined, keys.of_commit.combined):
-            store.upload(out, key, content_type="application/vnd.sqlite3")
-        store.put(keys.ledger, to_json(ledger), content_type="application/json")
+        build.put_combined(out)
+        build.put_ledger(ledger)
         return Combined(ledger, out, self.source_dir, plan, outcomes)
-
-    def _objects(self) -> dict[str, ObjectInfo]:
-        commit = self._keys.of_commit
-        return data_objects(self._store, commit) | packed_objects(self._store, commit)
 
     def _evidence(self) -> tuple[Evidence, Mapping[str, LocalData]]:
         """Return what the store holds of the build, and the data files that it was to hold, by name."""
         results, damaged = self._results.read()
-        objects = self._objects()
+        objects = self._commit.data()
         folder = Path(tempfile.mkdtemp(dir=self.workdir, prefix="data-"))
         wanted, unfit = promised(accepted(self.plan, results), objects, folder)
         ahead = dict(self._growing.merged) if self._growing else {}
         merged = [replace(ahead[_hash(data)], name=data.name) for data in wanted if _hash(data) in ahead]
         rest = [data for data in wanted if _hash(data) not in ahead]
-        sound = fetch(self._store, self._keys.of_commit, rest, self._transfers)
+        sound = fetch(self._commit, rest, self._transfers)
         self._grow(rest, sound, results)
         named = {stored_name(file) for result in results for file in result.data_files}
-        alone = builds(self._store, self._keys.of_commit) == (self.plan.build,)
+        alone = self._commit.planned() == (self.plan.build,)
         evidence = Evidence(
             plan=self.plan,
             results=results,
@@ -266,7 +254,7 @@ class Combination:
             self._growing.finish(out)
             return
         gone = [data for data in files if not data.path.exists()]
-        again = fetch(self._store, self._keys.of_commit, gone, self._transfers)
+        again = fetch(self._commit, gone, self._transfers)
         if again.problems:
             problem = again.problems[0]
             raise IncompleteDataError(
@@ -283,13 +271,12 @@ class Combination:
         Merging in another order gives other ids to the same rows. Reports name the bytes that they rest on.
         """
         try:
-            before = from_json(
-                Ledger, self._store.get(self._keys.ledger).data, name=self._keys.ledger
-            ).combined
+            ledger = self._build.find_ledger()
+            before = ledger.combined if ledger else None
             if before is None or before.sha256 == data_file(out, ".coverage").sha256:
                 return
             earlier = out.with_name("earlier")
-            self._store.download(self._keys.combined, earlier)
+            self._build.download_combined(earlier)
         except (ObjectNotFoundError, IncompleteDataError):  # there is none that could be kept
             return
         sound = isinstance(check(LocalData(earlier, ".coverage", before)), CheckedData)
@@ -297,16 +284,14 @@ class Combination:
             earlier.replace(out)
 
 
-def _fetch_sources(store: ObjectStore, keys: BuildKeys, plan: Plan, folder: Path) -> tuple[Problem, ...]:
+def _fetch_sources(build: StoredBuild, plan: Plan, folder: Path) -> tuple[Problem, ...]:
     """Unpack the build's sources. Without them nothing can be mapped or shown: no option skips that."""
-    archive = folder.with_suffix(".tar.zst")
     try:
-        store.download(keys.sources, archive)
-        unpack(archive, folder, plan.sources)
+        build.unpack_sources(plan, folder)
     except ObjectNotFoundError:
-        return (Problem("conflict", keys.sources, "the plan names sources, but the store has none"),)
+        return (Problem("conflict", build.keys.sources, "the plan names sources, but the store has none"),)
     except IncompleteDataError as error:
-        return (Problem("conflict", keys.sources, str(error)),)
+        return (Problem("conflict", build.keys.sources, str(error)),)
     return ()
 
 

@@ -14,17 +14,17 @@ from pathlib import Path
 
 from covfleet.combine.build import Combined
 from covfleet.combine.contents import CheckedData
-from covfleet.combine.gather import SIDE_FILES, Transfers, data_objects, fetch
+from covfleet.combine.gather import SIDE_FILES, Transfers, fetch
 from covfleet.combine.ledger import MOST_OUTSIDE, data_problems, outside_notes, verdict
 from covfleet.combine.merge import merge
 from covfleet.combine.paths import Resolution, read_settings, resolve
 from covfleet.combine.refusal import publishable, refusal
 from covfleet.combine.verify import LocalData, data_file
 from covfleet.errors import ConfigurationError
-from covfleet.model import Ledger, Problem
-from covfleet.ports.object_store import ObjectInfo, ObjectStore
-from covfleet.store.builds import builds
-from covfleet.store.keys import CommitKeys, is_data_file_name
+from covfleet.model import Checkout, Ledger, Problem
+from covfleet.ports.object_store import ObjectInfo
+from covfleet.store.commit import StoredCommit
+from covfleet.store.keys import is_data_file_name
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,9 +36,13 @@ class Project:
     branch: str = ""
 
 
+def project_of(checkout: Checkout) -> Project:
+    """Return the project that a checkout holds."""
+    return Project(Path(checkout.root), checkout.files, checkout.branch)
+
+
 def combine_folder(
-    store: ObjectStore,
-    keys: CommitKeys,
+    commit: StoredCommit,
     workdir: Path,
     *,
     project: Project,
@@ -50,8 +54,7 @@ def combine_folder(
     Uploads the result as the commit's. The ledger is only returned: it belongs to a build, and there is none.
 
     Args:
-        store: where the folder lies.
-        keys: the commit's.
+        commit: whose folder it is.
         workdir: a folder for the result and for what is downloaded, which stays there.
         project: whose files the result may name, with its own ``[paths]``.
         allow_partial: leave damaged files out; the verdict is then *partial*.
@@ -64,13 +67,12 @@ def combine_folder(
         StoreError: the store failed.
     """
     workdir.mkdir(parents=True, exist_ok=True)
-    objects = _objects(store, keys)
+    objects = _objects(commit)
     folder = Path(tempfile.mkdtemp(dir=workdir, prefix="data-"))
     foreign = tuple(_unusable(objects))
     usable = sorted(objects.keys() - {problem.subject for problem in foreign})
     sound = fetch(
-        store,
-        keys,
+        commit,
         (LocalData(folder / f"{at:06}", name) for at, name in enumerate(usable)),
         transfers,
     )
@@ -83,27 +85,27 @@ def combine_folder(
     )
     problems = (*foreign, *sound.problems, *data_problems(sound.checked, resolution, settings))
     problems += tuple(_mixture(sound.checked))
-    ledger = _ledger(keys, project, problems, sound.checked, resolution)
+    ledger = _ledger(commit.name, project, problems, sound.checked, resolution)
     if not publishable(ledger, allow_partial=allow_partial):
-        raise refusal(ledger, f"commit {keys.commit}")
+        raise refusal(ledger, f"commit {commit.name}")
     out = workdir / ".coverage"
     merge([data.path for data in sound.checked], out, own=resolution.own)
-    store.upload(out, keys.combined, content_type="application/vnd.sqlite3")
+    commit.put_combined(out)
     ledger = replace(ledger, combined=data_file(out, ".coverage"))
     return Combined(ledger, out, project.root, None, ())
 
 
-def _objects(store: ObjectStore, keys: CommitKeys) -> Mapping[str, ObjectInfo]:
-    if planned := builds(store, keys):
+def _objects(commit: StoredCommit) -> Mapping[str, ObjectInfo]:
+    if planned := commit.planned():
         raise ConfigurationError(
-            f"commit {keys.commit} has builds with a plan, and their data is not to be mixed",
+            f"commit {commit.name} has builds with a plan, and their data is not to be mixed",
             hint=f"Combine one of them with --build: {', '.join(planned)}",
         )
-    objects = data_objects(store, keys)
+    objects = commit.plain_data()
     if not objects:
         raise ConfigurationError(
-            f"{store.url} has no data files of commit {keys.commit}",
-            hint=f"They are looked for as {keys.data_prefix}*.",
+            f"{commit.store.url} has no data files of commit {commit.name}",
+            hint=f"They are looked for as {commit.keys.data_prefix}*.",
         )
     return objects
 
@@ -125,7 +127,7 @@ def _mixture(checked: Iterable[CheckedData]) -> Iterator[Problem]:
 
 
 def _ledger(
-    keys: CommitKeys,
+    commit: str,
     project: Project,
     problems: Iterable[Problem],
     checked: Iterable[CheckedData],
@@ -133,7 +135,7 @@ def _ledger(
 ) -> Ledger:
     named = tuple(sorted(set(problems), key=lambda problem: (problem.kind, problem.subject, problem.detail)))
     return Ledger(
-        commit=keys.commit,
+        commit=commit,
         build="",
         branch=project.branch,
         verdict=verdict(named) if named else "unverified",

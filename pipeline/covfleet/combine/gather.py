@@ -14,10 +14,11 @@ from covfleet.combine.verify import LocalData, check, check_each
 from covfleet.errors import IncompleteDataError
 from covfleet.model import BatchResult, DataFile, Problem
 from covfleet.ports.narration import Progress
-from covfleet.ports.object_store import ObjectInfo, ObjectStore
-from covfleet.store.data_files import LARGEST_BYTES, UnpackingError, receive, stored_name, unpack
-from covfleet.store.documents import from_json
-from covfleet.store.keys import BuildKeys, CommitKeys, is_data_file_name
+from covfleet.ports.object_store import ObjectInfo
+from covfleet.store.build import StoredBuild
+from covfleet.store.commit import StoredCommit
+from covfleet.store.data_files import LARGEST_BYTES, UnpackingError, stored_name, unpack
+from covfleet.store.keys import is_data_file_name
 from covfleet.store.parallel import for_each
 
 SIDE_FILES = ("-journal", "-wal", "-shm")  # what SQLite leaves beside a file that is being written
@@ -42,15 +43,14 @@ class Sound:
 class Results:
     """The results of a build, which are read once each: they never change."""
 
-    def __init__(self, store: ObjectStore, keys: BuildKeys, workers: int) -> None:
-        self._store = store
-        self._keys = keys
+    def __init__(self, build: StoredBuild, workers: int) -> None:
+        self._build = build
         self._workers = workers
         self._read: dict[tuple[str, str], BatchResult | Problem] = {}  # by key and etag
 
     def read(self) -> tuple[tuple[BatchResult, ...], tuple[Problem, ...]]:
         """Return all readable results, sorted by key, and the problems with the others."""
-        there = sorted((info.key, info.etag) for info in self._store.list(self._keys.results))
+        there = sorted((info.key, info.etag) for info in self._build.result_objects())
         new = [name for name in there if name not in self._read]
         found = for_each(lambda name: self._result(name[0]), new, workers=self._workers)
         self._read |= zip(new, found, strict=True)
@@ -62,29 +62,19 @@ class Results:
 
     def _result(self, key: str) -> BatchResult | Problem:
         try:
-            result = from_json(BatchResult, self._store.get(key).data, name=key)
+            result = self._build.read_result(key)
         except IncompleteDataError as error:
             return Problem("corrupt", key, str(error))
-        if key != f"{self._keys.results}{result.batch}.json":
+        if key != f"{self._build.keys.results}{result.batch}.json":
             return Problem("conflict", key, f"is the result of batch {result.batch}")
         return result
 
 
-def data_objects(store: ObjectStore, keys: CommitKeys) -> dict[str, ObjectInfo]:
-    """Return the data files in the commit's folder, by name, other builds' too; not the compressed ones."""
-    return {info.key.removeprefix(keys.folder): info for info in store.list(keys.data_prefix)}
-
-
-def packed_objects(store: ObjectStore, keys: CommitKeys) -> dict[str, ObjectInfo]:
-    """Return the compressed data files of the commit, by what stands in the folder: ``zstd/<name>.zst``."""
-    return {info.key.removeprefix(keys.folder): info for info in store.list(keys.packed_prefix)}
-
-
-def fetch(store: ObjectStore, keys: CommitKeys, files: Iterable[LocalData], transfers: Transfers) -> Sound:
+def fetch(commit: StoredCommit, files: Iterable[LocalData], transfers: Transfers) -> Sound:
     """Download data files and check each."""
     wanted = tuple(files)
     stored = [(data.path, data.expected or DataFile(data.name, 0, "")) for data in wanted]
-    receive(store, keys, stored, workers=transfers.workers, progress=transfers.progress)
+    commit.receive(stored, workers=transfers.workers, progress=transfers.progress)
     checked = check_each(_unpacked_and_checked, wanted)
     return Sound(
         tuple(data for data in checked if isinstance(data, CheckedData)),

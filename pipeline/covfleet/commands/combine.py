@@ -9,20 +9,16 @@ from click.core import ParameterSource
 from rich.console import Console
 
 from covfleet.combine.build import Combined, combine_build
-from covfleet.combine.folder import Project, combine_folder
+from covfleet.combine.folder import combine_folder, project_of
 from covfleet.combine.gather import Transfers
 from covfleet.commands.common import options
 from covfleet.commands.common.options import Call
 from covfleet.commands.common.session import Session, stopping
-from covfleet.errors import ConfigurationError, InterruptedRunError
+from covfleet.errors import ConfigurationError
+from covfleet.flow import Following, combine_beside
 from covfleet.model import Ledger
 from covfleet.store.documents import to_json
-from covfleet.store.status import StatusReader
-from covfleet.watch.follow import Ending, Watch, combining_ahead, follow
 from covfleet.watch.progress import make_display
-from covfleet.watch.rehearsal import Rehearsals
-
-_LONGEST_LOOK_S = 1.0
 
 
 @options.command(
@@ -76,7 +72,7 @@ def command(call: Call, wait_s: float, patience_s: float, *, follows: bool) -> N
     if wait_s:
         session.planned(wait_s)
     with session.workdir() as workdir:
-        combined = _followed(session, workdir, patience_s) if follows else combine(session, workdir)
+        combined = _combined_beside(session, workdir, patience_s) if follows else _combined(session, workdir)
         combined.data_file.replace(session.own_folder() / ".coverage")
     click.echo(
         to_json(combined.ledger).decode() if call.as_json else _described(combined.ledger),
@@ -84,51 +80,35 @@ def command(call: Call, wait_s: float, patience_s: float, *, follows: bool) -> N
     )
 
 
-def combine(session: Session, workdir: Path) -> Combined:
+def _combined(session: Session, workdir: Path) -> Combined:
     """Combine the build that is meant; without any build, the commit's folder."""
-    call, keys = session.call, session.commit_keys()
-    build = call.build or session.newest_build()
-    workers = session.settings.s3.connections
-    if build:
-        return combine_build(
-            session.store, keys.build(build), workdir, allow_partial=call.allow_partial, workers=workers
-        )
-    checkout = session.checkout
-    project = Project(Path(checkout.root), checkout.files, checkout.branch)
+    workers, allow_partial = session.settings.s3.connections, session.call.allow_partial
+    if build := session.find_build():
+        return combine_build(build, workdir, allow_partial=allow_partial, workers=workers)
     return combine_folder(
-        session.store,
-        keys,
+        session.commit(),
         workdir,
-        project=project,
-        allow_partial=call.allow_partial,
+        project=project_of(session.checkout),
+        allow_partial=allow_partial,
         transfers=Transfers(workers),
     )
 
 
-def _followed(session: Session, workdir: Path, patience_s: float) -> Combined:
-    """Combine a build beside its shards."""
-    settings, store, keys = session.settings, session.store, session.known_build()
-    file = session.own_folder() / "ahead" / keys.commit / keys.build
-    with combining_ahead(
-        store, keys, workdir, file, workers=settings.s3.connections, narrate=session.narrate
-    ) as combination:
-        cache = session.own_folder() / "cache"
-        with stopping() as stop, Rehearsals(combination, store, cache, session.narrate) as rehearsals:
-            watch = Watch(
-                reader=StatusReader(store, keys, combination.plan),
-                ending=Ending(session.clock, settings.lease_s, patience_s),
-                every_s=min(settings.beat_s, _LONGEST_LOOK_S),
-                display=make_display(Console(stderr=True)),
-                narrate=session.narrate,
-                stop=stop,
-            )
-            try:
-                notes = follow(combination, rehearsals, watch)
-            except KeyboardInterrupt:
-                raise InterruptedRunError(
-                    "interrupted", hint="What was merged is kept: the same command goes on from there."
-                ) from None
-        return combination.finish(allow_partial=session.call.allow_partial, notes=notes)
+def _combined_beside(session: Session, workdir: Path, patience_s: float) -> Combined:
+    return combine_beside(
+        Following(
+            build=session.known_build(),
+            settings=session.settings,
+            folder=session.own_folder(),
+            workdir=workdir,
+            patience_s=patience_s,
+            allow_partial=session.call.allow_partial,
+            clock=session.clock,
+            display=make_display(Console(stderr=True)),
+            stopping=stopping,
+            narrate=session.narrate,
+        )
+    )
 
 
 def _described(ledger: Ledger) -> str:

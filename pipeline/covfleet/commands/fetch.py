@@ -8,12 +8,11 @@ from pathlib import Path
 
 import click
 
+from covfleet.byhand.builds import choose, list_builds
 from covfleet.byhand.fetch import fetch_build, fetch_folder
-from covfleet.byhand.recombine import choose
 from covfleet.commands.common import options
 from covfleet.commands.common.options import Call
 from covfleet.commands.common.session import Session
-from covfleet.store.status import list_builds
 from covfleet.text import counted
 
 
@@ -42,18 +41,16 @@ def command(call: Call, folder: Path | None) -> None:
     DIR. What is there already isn't downloaded again. A commit without a plan gives what its folder holds.
     """
     session = Session(call)
-    store, keys, workers = session.open_to_read(), session.commit_keys(), session.settings.s3.connections
-    into = folder or Path.cwd() / keys.commit
-    summaries = list_builds(store, keys, workers=workers)
+    commit, workers = session.commit(session.open_to_read()), session.settings.s3.connections
+    into = folder or Path.cwd() / commit.name
+    summaries = list_builds(commit, workers=workers)
     if summaries or call.build:
-        build = choose(store, keys, summaries, call.build).build
-        fetched = fetch_build(
-            store, keys.build(build), into, allow_partial=call.allow_partial, workers=workers
-        )
+        build = choose(commit, summaries, call.build).build
+        fetched = fetch_build(commit.build(build), into, allow_partial=call.allow_partial, workers=workers)
     else:
-        build, fetched = "", fetch_folder(store, keys, into, workers=workers)
+        build, fetched = "", fetch_folder(commit, into, workers=workers)
     if call.as_json:
-        place = {"commit": keys.commit, "build": build, "folder": str(into)}
+        place = {"commit": commit.name, "build": build, "folder": str(into)}
         click.echo(json.dumps({"version": 1, **place, **asdict(fetched)}, indent=2))
         return
     whose = f"of build {build}" if build else "without a plan: nobody knows whether these are all"

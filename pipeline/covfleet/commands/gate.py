@@ -35,7 +35,7 @@ def command(call: Call) -> None:
     Partial data passes no gate: that ends with 5.
     """
     session = Session(call)
-    rules = gate_build(session.store, session.known_build(), session.settings.gate)
+    rules = gate_build(session.known_build(), session.settings.gate)
     if call.as_json:
         click.echo(
             json.dumps({"version": 1, "rules": [asdict(rule) for rule in rules]}, indent=2, default=str)

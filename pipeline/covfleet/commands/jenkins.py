@@ -9,7 +9,7 @@ from covfleet.commands.common.lazy import LazyGroup
 _COMMANDS = {
     "The generated files": {
         "render": ("jenkins_render:command", "Write what Jenkins reads, or check that it is up to date."),
-        "lint": ("jenkins_apply:lint", "Check the Jenkinsfile: syntax, steps, plugins."),
+        "lint": ("jenkins_lint:lint", "Check the Jenkinsfile: syntax, steps, plugins."),
     },
     "The controller": {
         "apply": ("jenkins_apply:apply", "Create or update our jobs on the controller."),

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
 import click
 
 from covfleet.adapters.folder.atomic import replacing
+from covfleet.adapters.jenkins.controller import open_controller
 from covfleet.commands.common import options
+from covfleet.commands.common.changes import print_changes
 from covfleet.commands.common.options import Call
 from covfleet.commands.common.session import Session
 from covfleet.errors import ConfigurationError
+from covfleet.jenkins.changes import decide_changes
 from covfleet.jenkins.render import Drift, Generated, drifts, render
 
 
@@ -42,9 +46,10 @@ def command(call: Call, *, check: bool, diff: bool, force: bool) -> None:
     """
     session = Session(call)
     if diff:
-        from covfleet.commands.jenkins_apply import show_difference  # noqa: PLC0415 - speaks with a controller
-
-        show_difference(session)
+        controller = open_controller(session.settings.jenkins.url, os.environ)
+        changes = decide_changes(session.settings, session.project, controller)
+        print_changes(changes, as_json=False)
+        changes.check()
         return
     files = render(session.settings, session.project)
     for file in files:

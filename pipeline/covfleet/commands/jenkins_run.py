@@ -25,7 +25,7 @@ from covfleet.jenkins.follow import Follower
 from covfleet.jenkins.jobs import job_names
 from covfleet.jenkins.outcome import judge
 from covfleet.jenkins.status import BuildRow, last_builds
-from covfleet.jenkins.stored import Watched, keys_of, stored
+from covfleet.jenkins.stored import Watched, build_of, stored
 from covfleet.jenkins.trigger import Place, Request, locate, new_request, start
 from covfleet.model import floor_percent
 from covfleet.ports.controller import Build, Controller
@@ -197,13 +197,13 @@ def _failure_code(session: Session, follower: Follower, build: Build) -> int | N
 
 def _code_in_store(session: Session, build: Build) -> int | None:
     store = session.open_to_read()
-    left, keys = stored(store, build), keys_of(store, build)
-    if left.ledger is None or keys is None:
+    left, ours = stored(store, build), build_of(store, build)
+    if left.ledger is None or ours is None:
         return None
     if left.manifest is None and left.ledger.verdict not in ("partial", "conflicting"):
         return None
     try:
-        gate_build(store, keys, session.settings.gate)
+        gate_build(ours, session.settings.gate)
     except PipelineError as error:
         return error.exit_code
     return None

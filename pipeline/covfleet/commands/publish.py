@@ -11,7 +11,6 @@ from covfleet.commands.common.options import Call
 from covfleet.commands.common.session import Session
 from covfleet.errors import ConfigurationError
 from covfleet.publish.stage import publish_build
-from covfleet.store.reported import read_reported
 
 
 @options.command(
@@ -44,21 +43,20 @@ def command(call: Call) -> None:
         raise ConfigurationError(
             "there is no site to publish to", hint="Name it with --site, or COVFLEET_PUBLISH__SITE."
         )
-    keys = session.known_build()
-    manifest, _ = read_reported(session.store, keys)
+    build = session.known_build()
+    manifest, _ = build.reported()
     if call.dry_run:
         click.echo(
-            f"would put {len(manifest.files)} files of build {keys.build} ({manifest.branch}) into {url}"
+            f"would put {len(manifest.files)} files of build {build.name} ({manifest.branch}) into {url}"
         )
         return
     address = publish_build(
-        session.store,
-        keys,
+        build,
         session.open(url),
         branch=manifest.branch,
         workers=session.settings.s3.connections,
         allow_partial=call.allow_partial,
     )
     click.echo(
-        json.dumps({"version": 1, "build": keys.build, "url": address}, indent=2) if call.as_json else address
+        json.dumps({"version": 1, "build": build.name, "url": address}, indent=2) if call.as_json else address
     )

@@ -11,16 +11,17 @@ import click
 from covfleet.adapters.folder.atomic import replacing
 from covfleet.adapters.folder.overlay import OverlayStore
 from covfleet.adapters.folder.store import LocalStore
-from covfleet.byhand.recombine import Recombined, Request, choose, recombine
-from covfleet.commands.builds import table
+from covfleet.byhand.builds import BuildSummary, choose, list_builds
+from covfleet.byhand.recombine import Recombined, Request, recombine
+from covfleet.byhand.table import table
 from covfleet.commands.common import figures, options
 from covfleet.commands.common.options import Call
 from covfleet.commands.common.session import Session
 from covfleet.errors import ConfigurationError
 from covfleet.model import floor_percent
 from covfleet.ports.object_store import ObjectStore
+from covfleet.store.commit import StoredCommit
 from covfleet.store.documents import to_json
-from covfleet.store.status import BuildSummary, list_builds
 from covfleet.text import counted
 
 _LEDGER = "ledger.json"
@@ -63,15 +64,13 @@ def command(call: Call, output: Path | None) -> None:
         _check_own(output)
     with tempfile.TemporaryDirectory(prefix="covfleet-") as temporary:
         workdir = Path(temporary)
-        store = session.open_to_read()
-        keys = session.commit_keys()
-        summaries = list_builds(store, keys, workers=settings.s3.connections)
-        chosen = choose(store, keys, summaries, call.build)
+        commit = session.commit(session.open_to_read())
+        summaries = list_builds(commit, workers=settings.s3.connections)
+        chosen = choose(commit, summaries, call.build)
         session.narrate(table(summaries, chosen.build))
         request = Request(
-            store=OverlayStore(store, LocalStore(workdir / "above")) if output else store,
-            commit=keys,
-            build=chosen,
+            build=StoredCommit(_written_to(commit.store, workdir, output), commit.keys).build(chosen.build),
+            summary=chosen,
             workdir=workdir,
             reports=output / "reports" if output else None,
             site=session.open(settings.publish.site) if settings.publish.site else None,
@@ -88,7 +87,12 @@ def command(call: Call, output: Path | None) -> None:
     if call.as_json:
         click.echo(_as_json(done, output))
     else:
-        click.echo("\n".join(_described(done, store, output)))
+        click.echo("\n".join(_described(done, commit.store, output)))
+
+
+def _written_to(store: ObjectStore, workdir: Path, output: Path | None) -> ObjectStore:
+    """Return the store, with a folder above it that takes all writes if the results go elsewhere."""
+    return OverlayStore(store, LocalStore(workdir / "above")) if output else store
 
 
 def _announced(chosen: BuildSummary, wanted: str | None) -> str:

@@ -7,16 +7,13 @@ from pathlib import Path
 import click
 from rich.console import Console
 
-from covfleet.commands.combine import combine
+from covfleet.byhand.folder import report_folder
 from covfleet.commands.common import figures, options
 from covfleet.commands.common.options import Call
 from covfleet.commands.common.session import Session
 from covfleet.model import Ledger, Totals
-from covfleet.report.cache.branch import cache_here
 from covfleet.report.own.terminal import print_summary
 from covfleet.report.stage import Places, report_build
-from covfleet.report.write import ReportRequest, write_reports
-from covfleet.store.sources import manifest, pack, unpack
 
 
 @options.command(
@@ -49,39 +46,15 @@ def command(call: Call) -> None:
 
 
 def _report(session: Session, workdir: Path, out: Path) -> tuple[Totals, Ledger]:
-    if not session.call.build and session.newest_build() is None:
-        return _report_folder(session, workdir, out)
-    return report_build(
-        session.store,
-        session.known_build(),
-        Places(workdir, out, _cache(session)),
-        workers=session.settings.s3.connections,
+    workers, cache = session.settings.s3.connections, session.own_folder() / "cache"
+    if build := session.find_build():
+        places = Places(workdir, out, cache)
+        return report_build(build, places, workers=workers, narrate=session.narrate)
+    return report_folder(
+        session.commit(),
+        session.checkout,
+        Places(workdir, out, cache),
+        contexts=session.settings.contexts,
+        workers=workers,
         narrate=session.narrate,
     )
-
-
-def _cache(session: Session) -> Path:
-    return session.own_folder() / "cache"
-
-
-def _report_folder(session: Session, workdir: Path, out: Path) -> tuple[Totals, Ledger]:
-    """Report a commit's folder that other tools filled, over the project as it lies here."""
-    combined = combine(session, workdir)
-    root = Path(session.checkout.root)
-    sources = manifest(root, session.checkout.files)
-    archive, folder = workdir / "sources.tar.zst", workdir / "sources"
-    pack(root, sources, archive)
-    unpack(archive, folder, sources)
-    with cache_here(_cache(session), session.narrate) as cache:
-        totals = write_reports(
-            ReportRequest(
-                data_file=combined.data_file,
-                source_dir=folder,
-                ledger=combined.ledger,
-                outcomes=combined.outcomes,
-                out=out,
-                contexts=session.settings.contexts,
-                cache=cache,
-            )
-        )
-    return totals, combined.ledger

@@ -13,8 +13,8 @@ from covfleet import flow
 from covfleet.adapters.processes.shards import ShardCommand
 from covfleet.commands.common import figures, options
 from covfleet.commands.common.options import Call
+from covfleet.commands.common.planning import show_plan
 from covfleet.commands.common.session import Session, stopping
-from covfleet.commands.plan import show_plan
 from covfleet.errors import InterruptedRunError
 from covfleet.report.own.terminal import print_summary
 from covfleet.watch.progress import make_display
@@ -67,7 +67,7 @@ def command(call: Call) -> None:
         result = flow.run(job, tools)
         (workdir / ".coverage").replace(job.folder / ".coverage")
     except KeyboardInterrupt:
-        hint = f"What was finished is kept; go on with: covfleet run --build {job.keys.build}"
+        hint = f"What was finished is kept; go on with: covfleet run --build {job.build.name}"
         raise InterruptedRunError("interrupted", hint=hint) from None
     finally:
         if workdir.exists():
@@ -80,12 +80,11 @@ def command(call: Call) -> None:
         print_summary(Console(), result.reports)
         if result.site:
             click.echo(f"published: {result.site}")
-    flow.judge(job, result, tools)
+    flow.judge(job, result)
 
 
 def _tools(session: Session, job: flow.Run) -> flow.Tools:
     return flow.Tools(
-        store=session.store,
         engine=lambda: session.engine,
         launcher=lambda image: session.launcher(image.reference if image else ""),
         start_shard=lambda shard: _start_shard(session, job, shard),
@@ -100,7 +99,7 @@ def _tools(session: Session, job: flow.Run) -> flow.Tools:
 
 def _start_shard(session: Session, job: flow.Run, shard: int) -> ShardCommand:
     wait = ("--wait", f"{session.settings.batch_timeout_s}")
-    build = ("--commit", job.keys.commit, "--build", job.keys.build, *wait)
+    build = ("--commit", job.build.commit, "--build", job.build.name, *wait)
     # -P: a project with a package of our name must not stand in for us
     command = (sys.executable, "-P", "-m", "covfleet", "shard", str(shard), "--project", session.project)
     log = job.folder / "logs" / f"shard-{shard}.log"

@@ -41,12 +41,10 @@ def command(call: Call, shard: int, wait_s: float) -> None:
     """
     session = Session(call)
     plan = session.planned(wait_s)
-    keys = session.known_build()
     with stopping() as stop, session.workdir() as workdir:
         heartbeat = run_shard(
             ShardRequest(
-                store=session.store,
-                keys=keys,
+                build=session.known_build(),
                 plan=plan,
                 shard=shard,
                 launcher=session.launcher(plan.image),

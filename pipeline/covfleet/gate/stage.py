@@ -7,10 +7,8 @@ from fractions import Fraction
 
 from covfleet.errors import BelowGateError, ConfigurationError, IncompleteDataError
 from covfleet.model import GateRule, Totals, floor_percent
-from covfleet.ports.object_store import ObjectStore
 from covfleet.settings.schema import GateSettings
-from covfleet.store.keys import BuildKeys
-from covfleet.store.reported import read_reported
+from covfleet.store.build import StoredBuild
 
 _LEAST_DIGITS = 2
 
@@ -60,18 +58,18 @@ def check(rules: tuple[GateRule, ...]) -> None:
         )
 
 
-def gate_build(store: ObjectStore, keys: BuildKeys, settings: GateSettings) -> tuple[GateRule, ...]:
+def gate_build(build: StoredBuild, settings: GateSettings) -> tuple[GateRule, ...]:
     """Return the rules of a reported build, all of them passed.
 
     Raises:
-        IncompleteDataError: the verdict is partial or conflicting, or see ``read_reported``.
+        IncompleteDataError: the verdict is partial or conflicting, or see ``StoredBuild.reported``.
         ConfigurationError: see ``evaluate``.
         BelowGateError: a rule failed.
     """
-    manifest, ledger = read_reported(store, keys)
+    manifest, ledger = build.reported()
     if ledger.verdict in ("partial", "conflicting"):
         raise IncompleteDataError(
-            f"the data of build {keys.build} is {ledger.verdict}: no gate can pass on it",
+            f"the data of build {build.name} is {ledger.verdict}: no gate can pass on it",
             hint="The ledger names what is missing or contradictory; run those tests again.",
         )
     rules = evaluate(manifest.totals, settings)

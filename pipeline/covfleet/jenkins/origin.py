@@ -8,12 +8,16 @@ from __future__ import annotations
 
 import hashlib
 import re
+import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from datetime import datetime
 from pathlib import Path
 
 from covfleet.errors import ConfigurationError
 from covfleet.model import Checkout, GitState
+from covfleet.store.build import StoredBuild
+from covfleet.store.commit import StoredCommit
 
 _COMMIT = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?")
 _SHOWN = 5
@@ -154,3 +158,23 @@ def _listed(names: tuple[str, ...]) -> str:
     shown = [name if name.isprintable() else repr(name) for name in names[:_SHOWN]]
     more = len(names) - len(shown)
     return ", ".join(shown) + (f" and {more} more" if more else "")
+
+
+def new_build_name(now: datetime, jenkins: JenkinsBuild | None) -> str:
+    """Return a name for a build that begins now, after Jenkins' own build if there is one.
+
+    One build of Jenkins may hold several, each with other settings: so the name is always a new one.
+    """
+    stamp = _prefix(jenkins) or f"{now:%Y%m%dT%H%M%SZ}-"
+    return f"{stamp}{secrets.token_hex(2)}"
+
+
+def newest_build(commit: StoredCommit, jenkins: JenkinsBuild | None) -> StoredBuild | None:
+    """Return the commit's build that was planned last, one of this build of Jenkins first."""
+    own = commit.newest(_prefix(jenkins)) if jenkins else None
+    return own or commit.newest()
+
+
+def _prefix(jenkins: JenkinsBuild | None) -> str:
+    """Return how the names of builds begin that belong to a build of Jenkins; empty outside of one."""
+    return f"{jenkins.build}." if jenkins else ""

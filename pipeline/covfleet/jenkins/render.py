@@ -13,7 +13,8 @@ from covfleet.jenkins.jobs import jobs_yaml, to_xml
 from covfleet.jenkins.templates import GENERATED, Templates
 from covfleet.settings.schema import Settings
 
-_JENKINSFILE = "Jenkinsfile.j2"
+JENKINSFILE = "Jenkinsfile"
+_TEMPLATE = f"{JENKINSFILE}.j2"
 _HEADER_LINES = 10
 
 
@@ -42,7 +43,7 @@ def render(settings: Settings, project: Path) -> tuple[Generated, ...]:
         ConfigurationError: a template can't be rendered, or Jenkins Job Builder refuses the jobs.
     """
     jenkins, templates = settings.jenkins, Templates(settings, project)
-    files = [Generated("Jenkinsfile", templates.render(_JENKINSFILE))]
+    files = [Generated(JENKINSFILE, templates.render(_TEMPLATE))]
     jobs, cloud = f"{jenkins.output}/jobs.yaml", f"{jenkins.output}/cloud.yaml"
     if jenkins.repository:
         text = jobs_yaml(settings, templates)
@@ -63,7 +64,7 @@ def jenkinsfile(settings: Settings, project: Path) -> str:
     Raises:
         ConfigurationError: its template can't be rendered.
     """
-    return Templates(settings, project).render(_JENKINSFILE)
+    return Templates(settings, project).render(_TEMPLATE)
 
 
 def drifts(files: Iterable[Generated], project: Path) -> tuple[Drift, ...]:

@@ -6,16 +6,15 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from covfleet.errors import IncompleteDataError, ObjectNotFoundError, PipelineError
+from covfleet.errors import IncompleteDataError, PipelineError
 from covfleet.model import Ledger, Plan, ReportManifest
 from covfleet.ports.clock import Clock
 from covfleet.ports.controller import Build
 from covfleet.ports.narration import Narrate
 from covfleet.ports.object_store import ObjectStore
-from covfleet.store.builds import builds, read_plan
-from covfleet.store.documents import from_json
-from covfleet.store.keys import BuildKeys, CommitKeys
-from covfleet.store.reported import read_reported
+from covfleet.store.build import StoredBuild
+from covfleet.store.commit import StoredCommit
+from covfleet.store.keys import CommitKeys
 from covfleet.store.status import BuildStatus, read_status
 
 _COMMIT = re.compile(r"[0-9a-f]{40,64}")
@@ -36,19 +35,19 @@ def names(build: Build) -> Iterator[str]:
     yield f"jenkins-{build.job.rpartition('/')[2]}-{build.number}"
 
 
-def keys_of(store: ObjectStore, build: Build) -> BuildKeys | None:
-    """Return the keys of a build's covfleet build, ``None`` before it is planned.
+def build_of(store: ObjectStore, build: Build) -> StoredBuild | None:
+    """Return the covfleet build of a Jenkins build, ``None`` before it is planned.
 
     A forced re-plan puts a number behind the name; the newest one counts.
     """
     if not (commit := commit_of(build)):
         return None
-    keys = CommitKeys(commit)
-    there = builds(store, keys)
+    stored_commit = StoredCommit(store, CommitKeys(commit))
+    there = stored_commit.planned()
     for name in names(build):
         pattern = re.compile(rf"{re.escape(name)}(-\d{{13}})?")
         if found := [each for each in there if pattern.fullmatch(each)]:
-            return keys.build(max(found))
+            return stored_commit.build(max(found))
     return None
 
 
@@ -62,14 +61,14 @@ class Stored:
 
 def stored(store: ObjectStore, build: Build) -> Stored:
     """Return what the store holds of a build."""
-    if (keys := keys_of(store, build)) is None:
+    if (ours := build_of(store, build)) is None:
         return Stored()
     try:
-        ledger = from_json(Ledger, store.get(keys.ledger).data, name=keys.ledger)
-    except (ObjectNotFoundError, IncompleteDataError):
+        ledger = ours.find_ledger()
+    except IncompleteDataError:
         return Stored()
     try:
-        return Stored(ledger, read_reported(store, keys)[0])
+        return Stored(ledger, ours.reported()[0])
     except IncompleteDataError:
         return Stored(ledger)
 
@@ -81,7 +80,7 @@ class Watched:
         self._store = store
         self._clock = clock
         self._say = say
-        self._plan: tuple[BuildKeys, Plan] | None = None
+        self._plan: tuple[StoredBuild, Plan] | None = None
         self._last: BuildStatus | None = None
         self._next_s = 0.0
         self._off = False
@@ -102,7 +101,7 @@ class Watched:
 
     def _read(self, build: Build) -> BuildStatus | None:
         if self._plan is None:
-            if (keys := keys_of(self._store, build)) is None:
+            if (ours := build_of(self._store, build)) is None:
                 return None
-            self._plan = keys, read_plan(self._store, keys)
-        return read_status(self._store, *self._plan)
+            self._plan = ours, ours.plan()
+        return read_status(*self._plan)

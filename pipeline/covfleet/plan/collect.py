@@ -26,9 +26,9 @@ def collect(request: PlanRequest) -> Collected:
     It then fails in its shard, by name, while everything else runs.
     """
     settings = request.settings
-    labels = {"covfleet.build": request.keys.build, "covfleet.commit": request.keys.commit}
+    labels = {"covfleet.build": request.build.name, "covfleet.commit": request.build.commit}
     with tempfile.TemporaryDirectory(prefix="covfleet-") as folder:
-        spec = WorkerSpec(f"covfleet-{request.keys.build}-plan", labels, Path(folder))
+        spec = WorkerSpec(f"covfleet-{request.build.name}-plan", labels, Path(folder))
         with WorkerClient(request.launcher, spec, exploring(settings)) as client:
             ready = client.start(settings.batch_timeout_s)
             if not settings.pytest:

@@ -7,18 +7,16 @@ from dataclasses import dataclass
 from covfleet.model import Checkout, ImageRef
 from covfleet.ports.clock import Clock
 from covfleet.ports.narration import Narrate
-from covfleet.ports.object_store import ObjectStore
 from covfleet.ports.worker import WorkerLauncher
 from covfleet.settings.schema import Settings
-from covfleet.store.keys import BuildKeys
+from covfleet.store.build import StoredBuild
 
 
 @dataclass(frozen=True, slots=True)
 class PlanRequest:
     """What a plan is made from."""
 
-    store: ObjectStore
-    keys: BuildKeys
+    build: StoredBuild
     checkout: Checkout
     launcher: WorkerLauncher
     settings: Settings

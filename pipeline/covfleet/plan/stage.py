@@ -18,11 +18,9 @@ from covfleet.plan.cutting import (
     with_imports,
 )
 from covfleet.plan.request import PlanRequest
-from covfleet.store.builds import find_plan, read_plan
-from covfleet.store.documents import to_json
 from covfleet.store.sources import manifest, pack
 from covfleet.store.timings import read_timings
-from covfleet.store.transfer import probe_conditions, put_once
+from covfleet.store.transfer import probe_conditions
 
 
 def plan_build(request: PlanRequest) -> Plan:
@@ -35,19 +33,17 @@ def plan_build(request: PlanRequest) -> Plan:
         StoreError: the store ignores conditional puts, on which claims rest, or failed.
         WorkerError: the tests can't be collected.
     """
-    planned = find_plan(request.store, request.keys)
+    planned = request.build.find_plan()
     if planned is not None:
         request.narrate(f"build {planned.build} has a plan already; it stays as it is")
         return planned
-    probe_conditions(request.store)
+    probe_conditions(request.build.store)
     plan = make_plan(request)
     root = Path(request.checkout.root)
     with tempfile.TemporaryDirectory(prefix="covfleet-") as folder:
         archive = Path(folder, "sources.tar.zst")
         pack(root, plan.sources, archive)
-        request.store.upload(archive, request.keys.sources, content_type="application/zstd")
-    put_once(request.store, request.keys.plan, to_json(plan))
-    return read_plan(request.store, request.keys)
+        return request.build.keep_plan(plan, archive)
 
 
 def make_plan(request: PlanRequest) -> Plan:
@@ -59,14 +55,14 @@ def make_plan(request: PlanRequest) -> Plan:
             "pytest collects no tests",
             hint="Name the tests' folder in `pytest_args`, or set `pytest = false` and add a command group.",
         )
-    known = read_timings(request.store, checkout.branch, request.narrate)
+    known = read_timings(request.build.store, checkout.branch, request.narrate)
     timings = expected_durations(collected.tests, known)
     groups = [group_batch(group, known) for group in settings.groups]
     tests = cut(collected.tests, timings, wanted_batch_s(timings, settings), settings.unit)
     batches = number([*groups, *with_imports(tests, collected.imports)])
     return Plan(
         commit=checkout.commit,
-        build=request.keys.build,
+        build=request.build.name,
         branch=checkout.branch,
         created_at=request.clock.now().isoformat(timespec="milliseconds"),
         executor=settings.executor,

@@ -29,12 +29,12 @@ from covfleet.errors import (
 from covfleet.model import FAILING, Ledger, ReportFile, ReportManifest
 from covfleet.ports.object_store import ObjectStore, StoredObject, checked_key
 from covfleet.publish.pages import PublishedBuild, branch_page, style_sheet, top_page
+from covfleet.store.build import StoredBuild
 from covfleet.store.copies import Earlier
 from covfleet.store.documents import from_json, to_json
 from covfleet.store.keys import BRANCH_REGISTRATIONS, TOP_INDEX, BuildKeys, SiteKeys
 from covfleet.store.media import content_type
 from covfleet.store.parallel import for_each
-from covfleet.store.reported import read_reported
 
 _IMMUTABLE = "public, max-age=31536000, immutable"
 _NO_CACHE = "no-cache"
@@ -51,8 +51,7 @@ class BranchRegistration:
 
 
 def publish_build(
-    store: ObjectStore,
-    keys: BuildKeys,
+    build: StoredBuild,
     site: ObjectStore,
     *,
     branch: str,
@@ -65,18 +64,18 @@ def publish_build(
 
     Raises:
         IncompleteDataError: the data is partial (unless ``allow_partial``) or conflicting, a stored report is
-            damaged, or the site has a build of this name with other data. See also ``read_reported``.
+            damaged, or the site has a build of this name with other data. See also ``StoredBuild.reported``.
     """
-    manifest, ledger = read_reported(store, keys)
+    manifest, ledger = build.reported()
     _check_verdict(ledger, allow_partial=allow_partial)
     places = SiteKeys(branch)
-    folder = places.folder(keys.build)
-    build = _described(manifest, ledger, branch)
-    if not _is_published(site, places, build):
-        earlier = _earlier(store, site, places)
-        _copy_reports(_Copy(store, keys, site, folder, earlier), manifest.files, workers)
-        _update(site, places.record(build.build), lambda present: _first(present, build, site))
-    _update(site, places.pointer, lambda present: _newer(present, build, site.url))
+    folder = places.folder(build.name)
+    published = _described(manifest, ledger, branch)
+    if not _is_published(site, places, published):
+        earlier = _earlier(build.store, site, places)
+        _copy_reports(_Copy(build, site, folder, earlier), manifest.files, workers)
+        _update(site, places.record(build.name), lambda present: _first(present, published, site))
+    _update(site, places.pointer, lambda present: _newer(present, published, site.url))
     _write_pages(site, places, workers)
     return f"{site.url.rstrip('/')}/{folder}html/index.html"
 
@@ -138,9 +137,8 @@ def _earlier(store: ObjectStore, site: ObjectStore, places: SiteKeys) -> Earlier
     """Return the files of the branch's newest build in the site, if the store can still say what they are."""
     try:
         latest = _read(site, places.pointer)
-        keys = BuildKeys(latest.commit, latest.build)
-        manifest = from_json(ReportManifest, store.get(keys.manifest).data, name=keys.manifest)
-        return Earlier(site, places.folder(keys.build), manifest.files)
+        manifest = StoredBuild(store, BuildKeys(latest.commit, latest.build)).find_manifest()
+        return Earlier(site, places.folder(latest.build), manifest.files if manifest else ())
     except PipelineError:
         return Earlier(site)  # then all files are moved; what is damaged is told where it is needed
 
@@ -149,8 +147,7 @@ def _earlier(store: ObjectStore, site: ObjectStore, places: SiteKeys) -> Earlier
 class _Copy:
     """From where to where the reports go."""
 
-    store: ObjectStore
-    keys: BuildKeys
+    build: StoredBuild
     site: ObjectStore
     folder: str
     earlier: Earlier  # what the site has of the branch's build before
@@ -160,12 +157,12 @@ class _Copy:
         target = checked_key(f"{self.folder}{file.path}")
         if self.earlier.copy(file, target, cache_control=_IMMUTABLE):
             return
-        key = self.keys.report(file.path)
-        self.store.download(key, path)
+        key = self.build.keys.report(file.path)
+        self.build.store.download(key, path)
         data = path.read_bytes()
         if (len(data), hashlib.sha256(data).hexdigest()) != (file.size_bytes, file.sha256):
             raise IncompleteDataError(
-                f"{key} in {self.store.url} is not what the manifest of the reports describes",
+                f"{key} in {self.build.store.url} is not what the manifest of the reports describes",
                 hint="It is damaged, or being written at this moment: run covfleet report again.",
             )
         self.site.upload(

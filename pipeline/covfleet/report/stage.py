@@ -9,19 +9,15 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from covfleet.errors import IncompleteDataError, ObjectNotFoundError
-from covfleet.model import BatchResult, Ledger, Plan, ReportFile, ReportManifest, TestOutcome, Totals
+from covfleet.errors import IncompleteDataError
+from covfleet.model import Ledger, Plan, ReportFile, ReportManifest, TestOutcome, Totals
 from covfleet.ports.narration import Narrate
-from covfleet.ports.object_store import ObjectStore
 from covfleet.report.cache.branch import Shelf
 from covfleet.report.write import ReportRequest, write_reports
+from covfleet.store.build import StoredBuild
 from covfleet.store.copies import Earlier
-from covfleet.store.documents import from_json, to_json
-from covfleet.store.keys import BuildKeys
 from covfleet.store.media import content_type
 from covfleet.store.parallel import for_each
-from covfleet.store.sources import unpack
-from covfleet.store.transfer import download_all
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +31,7 @@ class Places:
 
 
 def report_build(
-    store: ObjectStore, keys: BuildKeys, places: Places, *, workers: int, narrate: Narrate
+    build: StoredBuild, places: Places, *, workers: int, narrate: Narrate
 ) -> tuple[Totals, Ledger]:
     """Write the reports of a combined build into ``places.out`` and upload them; return totals and ledger.
 
@@ -47,98 +43,74 @@ def report_build(
             is missing or can't be parsed.
         ConfigurationError: see ``write_reports``.
     """
-    ledger = _ledger(store, keys)
-    plan = _plan(store, keys, ledger)
+    ledger = build.ledger()
+    plan = _plan(build, ledger)
     with tempfile.TemporaryDirectory(prefix="report-", dir=places.workdir) as temporary:
         scratch = Path(temporary)
         request = ReportRequest(
-            data_file=_data_file(store, keys, ledger, scratch / "data"),
-            source_dir=places.source_dir or _sources(store, keys, plan, scratch),
+            data_file=_data_file(build, ledger, scratch / "data"),
+            source_dir=places.source_dir or _sources(build, plan, scratch),
             ledger=ledger,
-            outcomes=_outcomes(store, keys, plan, scratch / "results", workers),
+            outcomes=_outcomes(build, plan, scratch / "results", workers),
             out=places.out,
             contexts=plan is not None and plan.measurement.contexts,
             notes=_notes(plan),
         )
-        shelf = Shelf(store, ledger.branch, places.cache, scratch, narrate)
+        shelf = Shelf(build.store, ledger.branch, places.cache, scratch, narrate)
         with shelf.open() as (cache, earlier):
             totals = write_reports(replace(request, cache=cache))
-            created_at = plan.created_at if plan else _combined_at(store, keys)
-            manifest = _manifest(keys, ledger, created_at, totals, places.out)
-            _upload(store, keys, manifest, places.out, workers, earlier)
+            created_at = plan.created_at if plan else build.combined_at()
+            manifest = _manifest(build, ledger, created_at, totals, places.out)
+            _upload(build, manifest, places.out, workers, earlier)
             shelf.keep(cache, ledger)
     if earlier.fault:
         narrate(f"all reports were uploaded, as the store copies none: {earlier.fault}")
     return totals, ledger
 
 
-def _ledger(store: ObjectStore, keys: BuildKeys) -> Ledger:
-    try:
-        return from_json(Ledger, store.get(keys.ledger).data, name=keys.ledger)
-    except ObjectNotFoundError as error:
-        raise IncompleteDataError(
-            f"build {keys.build} of commit {keys.commit} has no ledger: it isn't combined",
-            hint=f"Run covfleet combine --commit {keys.commit} --build {keys.build} first.",
-        ) from error
-
-
-def _plan(store: ObjectStore, keys: BuildKeys, ledger: Ledger) -> Plan | None:
+def _plan(build: StoredBuild, ledger: Ledger) -> Plan | None:
     """Return the plan; a build that was filled by other tools has none, and its verdict says so."""
-    try:
-        return from_json(Plan, store.get(keys.plan).data, name=keys.plan)
-    except ObjectNotFoundError:
-        if ledger.verdict == "unverified":
-            return None
-        raise
+    return build.find_plan() if ledger.verdict == "unverified" else build.plan()
 
 
-def _data_file(store: ObjectStore, keys: BuildKeys, ledger: Ledger, folder: Path) -> Path:
+def _data_file(build: StoredBuild, ledger: Ledger, folder: Path) -> Path:
     """Fetch the combined data into a folder of its own: coverage.py must find nothing to combine it with."""
     described = ledger.combined
     if described is None:
         raise IncompleteDataError(
-            f"the ledger of build {keys.build} names no combined data: its verdict is {ledger.verdict!r}",
+            f"the ledger of build {build.name} names no combined data: its verdict is {ledger.verdict!r}",
             hint="Run covfleet combine again; --allow-partial combines what there is.",
         )
     folder.mkdir()
     path = folder / ".coverage"
-    store.download(keys.combined, path)
+    build.download_combined(path)
     with path.open("rb") as file:
         found = hashlib.file_digest(file, "sha256").hexdigest()
     if found != described.sha256:
         raise IncompleteDataError(
-            f"{keys.combined} is not the data that the ledger describes: "
+            f"{build.keys.combined} is not the data that the ledger describes: "
             f"its SHA-256 is {found}, not {described.sha256}",
             hint="It is damaged, or being combined at this moment: run covfleet combine again.",
         )
     return path
 
 
-def _sources(store: ObjectStore, keys: BuildKeys, plan: Plan | None, scratch: Path) -> Path:
+def _sources(build: StoredBuild, plan: Plan | None, scratch: Path) -> Path:
     if plan is None:
         raise IncompleteDataError(
-            f"build {keys.build} of commit {keys.commit} has no plan, so the store holds no sources of it",
+            f"{build} has no plan, so the store holds no sources of it",
             hint="Run covfleet report in the project's folder, at that commit.",
         )
-    archive, folder = scratch / "sources.tar.zst", scratch / "sources"
-    store.download(keys.sources, archive)
-    folder.mkdir()
-    unpack(archive, folder, plan.sources)
+    folder = scratch / "sources"
+    build.unpack_sources(plan, folder)
     return folder
 
 
-def _outcomes(
-    store: ObjectStore, keys: BuildKeys, plan: Plan | None, folder: Path, workers: int
-) -> tuple[TestOutcome, ...]:
+def _outcomes(build: StoredBuild, plan: Plan | None, folder: Path, workers: int) -> tuple[TestOutcome, ...]:
     """Return the outcomes of all results in the order of the plan."""
     if plan is None:
         return ()
-    present = {info.key for info in store.list(keys.results)}
-    wanted = [(keys.result(batch.id), folder / f"{batch.id}.json") for batch in plan.batches]
-    found = [(key, path) for key, path in wanted if key in present]
-    folder.mkdir()
-    download_all(store, [(path, key) for key, path in found], workers=workers)
-    results = (from_json(BatchResult, path.read_bytes(), name=key) for key, path in found)
+    results = build.results_in_order(plan, folder, workers)
     return tuple(outcome for result in results for outcome in result.outcomes)
 
 
@@ -154,15 +126,13 @@ def _notes(plan: Plan | None) -> tuple[str, ...]:
     return (note,)
 
 
-def _combined_at(store: ObjectStore, keys: BuildKeys) -> str:
-    return next(iter(store.list(keys.combined))).modified.isoformat()
-
-
-def _manifest(keys: BuildKeys, ledger: Ledger, created_at: str, totals: Totals, out: Path) -> ReportManifest:
+def _manifest(
+    build: StoredBuild, ledger: Ledger, created_at: str, totals: Totals, out: Path
+) -> ReportManifest:
     assert ledger.combined  # _data_file has refused any other
     return ReportManifest(
-        commit=keys.commit,
-        build=keys.build,
+        commit=build.commit,
+        build=build.name,
         branch=ledger.branch,
         created_at=created_at,
         verdict=ledger.verdict,
@@ -183,13 +153,11 @@ def _described(out: Path, path: Path) -> ReportFile:
     return ReportFile(path.relative_to(out).as_posix(), path.stat().st_size, digest)
 
 
-def _upload(
-    store: ObjectStore, keys: BuildKeys, manifest: ReportManifest, out: Path, workers: int, earlier: Earlier
-) -> None:
+def _upload(build: StoredBuild, manifest: ReportManifest, out: Path, workers: int, earlier: Earlier) -> None:
     def upload(file: ReportFile) -> None:
-        key = keys.report(file.path)
+        key = build.keys.report(file.path)
         if not earlier.copy(file, key):
-            store.upload(out / file.path, key, content_type=content_type(file.path))
+            build.store.upload(out / file.path, key, content_type=content_type(file.path))
 
     for_each(upload, manifest.files, workers=workers)
-    store.put(keys.manifest, to_json(manifest), content_type=content_type(keys.manifest))
+    build.put_manifest(manifest)

@@ -9,7 +9,6 @@ from concurrent.futures import ThreadPoolExecutor
 
 from covfleet.errors import ConfigurationError
 from covfleet.model import Batch, Heartbeat
-from covfleet.ports.object_store import ObjectStore
 from covfleet.shard.heart import Pulse
 from covfleet.shard.leases import Leases, Silence, own_deal, steal_order
 from covfleet.shard.request import ShardRequest
@@ -40,7 +39,7 @@ class _Shard:
         settings, clock = request.settings, request.clock
         self._token = secrets.token_hex(8)
         silence = Silence(clock, settings.lease_s)
-        self._leases = Leases(request.store, request.keys, request.shard, self._token, silence)
+        self._leases = Leases(request.build, request.shard, self._token, silence)
         self._poll_s = min(_LONGEST_POLL_S, settings.beat_s, settings.lease_s / 4)
         self._batches: dict[str, Batch] = {batch.id: batch for batch in request.plan.batches}
         self._queue = list(own_deal(request.plan, request.shard))
@@ -49,8 +48,7 @@ class _Shard:
         self._superseded = threading.Event()
         self._failed = threading.Event()
         self._pulse = Pulse(
-            request.store,
-            request.keys,
+            request.build,
             Heartbeat(request.shard, self._token, beat=0, state="starting"),
             every_s=settings.beat_s,
             superseded=self._superseded.set,
@@ -97,7 +95,7 @@ class _Shard:
             raise
 
     def _results(self) -> set[str]:
-        return _batch_ids(self._request.store, self._request.keys.results)
+        return self._request.build.finished()
 
     def _work_is_left(self) -> bool:
         """Say whether a batch has no result yet; asks the store only when it may be over."""
@@ -126,8 +124,7 @@ class _Shard:
 
     def _from_other_deals(self) -> str | None:
         request = self._request
-        claimed = _batch_ids(request.store, request.keys.claims)
-        unclaimed = self._batches.keys() - claimed
+        unclaimed = self._batches.keys() - request.build.claimed()
         return self._first(steal_order(request.plan, unclaimed), self._leases.claim)
 
     def _from_the_silent(self) -> str | None:
@@ -136,9 +133,3 @@ class _Shard:
 
     def _first(self, batches: tuple[str, ...], take: Callable[[str], bool]) -> str | None:
         return next((batch for batch in batches if not self._stopping() and take(batch)), None)
-
-
-def _batch_ids(store: ObjectStore, prefix: str) -> set[str]:
-    return {
-        info.key[len(prefix) : -len(".json")] for info in store.list(prefix) if info.key.endswith(".json")
-    }

@@ -7,12 +7,10 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-from covfleet.errors import ObjectNotFoundError, PreconditionFailedError, StoreError
+from covfleet.errors import PreconditionFailedError, StoreError
 from covfleet.model import Heartbeat, ShardState
 from covfleet.ports.narration import Narrate
-from covfleet.ports.object_store import ObjectStore
-from covfleet.store.documents import from_json, to_json
-from covfleet.store.keys import BuildKeys
+from covfleet.store.build import StoredBuild
 
 
 class Pulse:
@@ -24,16 +22,14 @@ class Pulse:
 
     def __init__(
         self,
-        store: ObjectStore,
-        keys: BuildKeys,
+        build: StoredBuild,
         first: Heartbeat,
         *,
         every_s: float,
         superseded: Callable[[], None],
         narrate: Narrate,
     ) -> None:
-        self._store = store
-        self._key = keys.shard(first.shard)
+        self._build = build
         self._every_s = every_s
         self._superseded = superseded
         self._narrate = narrate
@@ -82,12 +78,8 @@ class Pulse:
     _taken = False
 
     def _predecessor(self) -> str | None:
-        try:
-            held = self._store.get(self._key)
-        except ObjectNotFoundError:
-            return None
-        from_json(Heartbeat, held.data, name=self._key)
-        return held.etag
+        held = self._build.find_heartbeat(self._state.shard)
+        return held.etag if held else None
 
     def _beat_on(self) -> None:
         while not self._over.wait(self._every_s):
@@ -101,15 +93,11 @@ class Pulse:
 
     def _write(self) -> None:
         self.count(beat=1)
-        data = to_json(self.state)
         try:
-            if self._etag is None:
-                self._etag = self._store.put(self._key, data, if_absent=True)
-            else:
-                self._etag = self._store.put(self._key, data, if_match=self._etag)
+            self._etag = self._build.put_heartbeat(self.state, self._etag)
         except PreconditionFailedError:
-            held = self._store.get(self._key)
-            if from_json(Heartbeat, held.data, name=self._key).token == self.state.token:
+            held = self._build.find_heartbeat(self.state.shard)
+            if held and held.value.token == self.state.token:
                 self._etag = held.etag  # an earlier beat of ours, whose answer was lost
             else:
                 self._taken = True

@@ -13,13 +13,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from covfleet.errors import ObjectNotFoundError, PreconditionFailedError
 from covfleet.model import Batch, Claim, Heartbeat, Plan
 from covfleet.ports.clock import Clock
-from covfleet.ports.object_store import ObjectStore
-from covfleet.store.documents import from_json, to_json
-from covfleet.store.keys import BuildKeys
-from covfleet.store.transfer import put_once
+from covfleet.store.build import StoredBuild
 
 _GONE = frozenset({"finished", "stopped", "failed"})
 
@@ -59,39 +55,26 @@ class Silence:
 class Leases:
     """The claims that one attempt at a shard makes."""
 
-    def __init__(self, store: ObjectStore, keys: BuildKeys, shard: int, token: str, silence: Silence) -> None:
-        self._store = store
-        self._keys = keys
+    def __init__(self, build: StoredBuild, shard: int, token: str, silence: Silence) -> None:
+        self._build = build
         self._shard = shard
         self._token = token
         self._silence = silence
 
     def claim(self, batch: str) -> bool:
         """Take a batch that nobody has; say whether it is ours."""
-        return put_once(self._store, self._keys.claim(batch), to_json(Claim(batch, self._shard, self._token)))
+        return self._build.claim(Claim(batch, self._shard, self._token))
 
     def take_over(self, batch: str) -> bool:
         """Take a batch whose holder is gone; say whether it is ours."""
-        key = self._keys.claim(batch)
-        held = self._store.get(key)
-        claim = from_json(Claim, held.data, name=key)
+        held = self._build.held_claim(batch)
+        claim = held.value
         if claim.token == self._token:
             return False  # another of our own worker processes has it
-        if not self._silence.lost(claim, self._heartbeat(claim.shard)):
+        heartbeat = self._build.find_heartbeat(claim.shard)
+        if not self._silence.lost(claim, heartbeat.value if heartbeat else None):
             return False
-        ours = to_json(Claim(batch, self._shard, self._token, takes_over=claim.token))
-        try:
-            self._store.put(key, ours, if_match=held.etag)
-        except PreconditionFailedError:
-            return self._store.get(key).data == ours  # ours, if only the answer to our first attempt was lost
-        return True
-
-    def _heartbeat(self, shard: int) -> Heartbeat | None:
-        key = self._keys.shard(shard)
-        try:
-            return from_json(Heartbeat, self._store.get(key).data, name=key)
-        except ObjectNotFoundError:
-            return None
+        return self._build.take_over(held, Claim(batch, self._shard, self._token, takes_over=claim.token))
 
 
 def own_deal(plan: Plan, shard: int) -> tuple[str, ...]:

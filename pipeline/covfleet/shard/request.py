@@ -9,18 +9,16 @@ from pathlib import Path
 from covfleet.model import Plan
 from covfleet.ports.clock import Clock
 from covfleet.ports.narration import Narrate
-from covfleet.ports.object_store import ObjectStore
 from covfleet.ports.worker import WorkerLauncher
 from covfleet.settings.schema import Settings
-from covfleet.store.keys import BuildKeys
+from covfleet.store.build import StoredBuild
 
 
 @dataclass(frozen=True, slots=True)
 class ShardRequest:
     """A shard's build, number and tools; ``stop`` is set when it shall end early."""
 
-    store: ObjectStore
-    keys: BuildKeys
+    build: StoredBuild
     plan: Plan
     shard: int  # from 1
     launcher: WorkerLauncher

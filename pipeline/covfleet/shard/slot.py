@@ -14,10 +14,8 @@ from covfleet.shard.collect import Harvest
 from covfleet.shard.comparing import is_chosen, look_again
 from covfleet.shard.heart import Pulse
 from covfleet.shard.request import ShardRequest
-from covfleet.store.data_files import send
-from covfleet.store.documents import to_json
+from covfleet.store.commit import StoredCommit
 from covfleet.store.keys import LATE
-from covfleet.store.transfer import put_once
 from covfleet.worker.client import Ready, StartOptions, WorkerClient
 
 _QUIT_S = 10.0
@@ -41,7 +39,7 @@ class Slot:
     def __init__(self, context: SlotContext) -> None:
         self._context = context
         self._request = context.request
-        self._name = f"{self._request.keys.build}-{self._request.shard}-{context.token[:8]}-{context.number}"
+        self._name = f"{self._request.build.name}-{self._request.shard}-{context.token[:8]}-{context.number}"
         self._folder = self._request.workdir / self._name
         self._generation = 0
         self._client: WorkerClient | None = None
@@ -189,7 +187,7 @@ class Slot:
             root=self._root,
             cores=cores,
         )
-        if put_once(request.store, request.keys.result(batch), to_json(result)):
+        if request.build.put_result(result):
             self._carried = ()
         else:
             # Its tests count elsewhere; but what they imported here, later batches of this process won't
@@ -201,13 +199,8 @@ class Slot:
         request = self._request
         reaped = self._harvest.reap()
         settings = request.settings
-        sent = send(
-            request.store,
-            request.keys.of_commit,
-            reaped,
-            compress=settings.compresses,
-            workers=settings.s3.connections,
-        )
+        commit = StoredCommit.of(request.build)
+        sent = commit.send(reaped, compress=settings.compresses, workers=settings.s3.connections)
         for path, _ in reaped:
             path.unlink()
         return sent

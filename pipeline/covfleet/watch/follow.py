@@ -15,8 +15,7 @@ from covfleet.combine.growing import Growing
 from covfleet.errors import StoreError
 from covfleet.ports.clock import Clock
 from covfleet.ports.narration import Narrate
-from covfleet.ports.object_store import ObjectStore
-from covfleet.store.keys import BuildKeys
+from covfleet.store.build import StoredBuild
 from covfleet.store.status import ENDED, BuildStatus, ShardStatus, StatusReader
 from covfleet.watch.progress import Display
 from covfleet.watch.rehearsal import Rehearsals
@@ -24,13 +23,12 @@ from covfleet.watch.rehearsal import Rehearsals
 
 @contextlib.contextmanager
 def combining_ahead(
-    store: ObjectStore, keys: BuildKeys, workdir: Path, file: Path, *, workers: int, narrate: Narrate
+    build: StoredBuild, workdir: Path, file: Path, *, workers: int, narrate: Narrate
 ) -> Iterator[Combination]:
     """Give the combination of a build that can be merged little by little, and goes on after a restart.
 
     Args:
-        store: where the build lies.
-        keys: the build's.
+        build: the build.
         workdir: a folder for the result and for what is downloaded, which stays there.
         file: where the union grows; what an earlier process left there of the same build is continued.
         workers: parallel transfers.
@@ -45,10 +43,10 @@ def combining_ahead(
         growing = None
         try:
             file.parent.mkdir(parents=True, exist_ok=True)
-            growing = stack.enter_context(Growing(file, f"{keys.commit}/{keys.build}"))
+            growing = stack.enter_context(Growing(file, f"{build.commit}/{build.name}"))
         except (sqlite3.Error, OSError) as error:
             narrate(f"all is merged in the end, as it can't be in advance: {error}")
-        yield Combination(store, keys, workdir, Transfers(workers), growing, narrate)
+        yield Combination(build, workdir, Transfers(workers), growing, narrate)
 
 
 def patiently(advance: Callable[[], None], narrate: Narrate) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import secrets
 import shutil
 import signal
 import tempfile
@@ -25,15 +24,16 @@ from covfleet.adapters.stores import open_store
 from covfleet.commands.common.options import Call
 from covfleet.errors import ConfigurationError, EngineError
 from covfleet.image.stage import build_request, ensure_image
-from covfleet.jenkins.origin import JenkinsBuild, in_jenkins, jenkins_build
+from covfleet.jenkins.origin import JenkinsBuild, in_jenkins, jenkins_build, new_build_name, newest_build
 from covfleet.model import Checkout, ImageRef, Plan
 from covfleet.ports.engine import ContainerEngine
 from covfleet.ports.object_store import ObjectStore
 from covfleet.ports.worker import WorkerLauncher
 from covfleet.settings.load import load_settings, variable
 from covfleet.settings.schema import Settings
-from covfleet.store.builds import latest_build, wait_for_plan
-from covfleet.store.keys import BuildKeys, CommitKeys
+from covfleet.store.build import StoredBuild
+from covfleet.store.commit import StoredCommit
+from covfleet.store.keys import CommitKeys
 
 
 class Session:
@@ -108,43 +108,33 @@ class Session:
         finally:
             shutil.rmtree(folder)
 
-    def commit_keys(self) -> CommitKeys:
-        """Return the keys of ``--commit``, or of the project's tree."""
-        return CommitKeys(self.call.commit or self.checkout.commit)
+    def commit(self, store: ObjectStore | None = None) -> StoredCommit:
+        """Return the commit of ``--commit``, or of the project's tree, in the settings' store or another."""
+        keys = CommitKeys(self.call.commit or self.checkout.commit)
+        return StoredCommit(store or self.store, keys)
 
-    def new_build(self) -> BuildKeys:
-        """Return the keys of ``--build``, or of a build that begins now, named after Jenkins' own if any.
+    def new_build(self) -> StoredBuild:
+        """Return the build of ``--build``, or one that begins now."""
+        return self.commit().build(self.call.build or new_build_name(self.clock.now(), self.jenkins_build))
 
-        One build of Jenkins may hold several, each with other settings: so the name is always a new one.
-        """
-        stamp = self._prefix or f"{self.clock.now():%Y%m%dT%H%M%SZ}-"
-        return self.commit_keys().build(self.call.build or f"{stamp}{secrets.token_hex(2)}")
+    def find_build(self) -> StoredBuild | None:
+        """Return the build of ``--build``, or the commit's newest; ``None`` if nothing was planned for it."""
+        if self.call.build:
+            return self.commit().build(self.call.build)
+        return newest_build(self.commit(), self.jenkins_build)
 
-    def newest_build(self) -> str | None:
-        """Return the commit's build that was planned last, one of this build of Jenkins first."""
-        keys = self.commit_keys()
-        own = latest_build(self.store, keys, self._prefix) if self._prefix else None
-        return own or latest_build(self.store, keys)
-
-    @property
-    def _prefix(self) -> str:
-        """How the names of builds begin that belong to this build of Jenkins; empty outside of one."""
-        return f"{self.jenkins_build.build}." if self.jenkins_build else ""
-
-    def known_build(self) -> BuildKeys:
-        """Return the keys of ``--build``, or of the commit's newest build.
+    def known_build(self) -> StoredBuild:
+        """Return the build of ``--build``, or the commit's newest.
 
         Raises:
             ConfigurationError: nothing was planned for the commit.
         """
-        keys = self.commit_keys()
-        build = self.call.build or self.newest_build()
-        if build is None:
+        if (build := self.find_build()) is None:
             raise ConfigurationError(
-                f"{self.store.url} has no build of commit {keys.commit}",
+                f"{self.store.url} has no build of commit {self.commit().name}",
                 hint="Start one with `covfleet plan` or `covfleet run`, or name another --commit or --store.",
             )
-        return keys.build(build)
+        return build
 
     def planned(self, wait_s: float) -> Plan:
         """Return the plan of ``known_build``, which ``--build`` must name if it may still be to come.
@@ -154,7 +144,7 @@ class Session:
         """
         if wait_s and not self.call.build:
             raise ConfigurationError("--wait needs --build", hint="Name the build whose plan is to come.")
-        return wait_for_plan(self.store, self.known_build(), self.clock, wait_s)
+        return self.known_build().wait_for_plan(self.clock, wait_s)
 
     def image(self, build: str) -> ImageRef | None:
         """Return the image that the tests run in, built if need be; ``None`` for processes.

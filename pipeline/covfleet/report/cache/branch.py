@@ -17,11 +17,12 @@ from pathlib import Path
 from typing import Literal
 
 from covfleet.errors import ObjectNotFoundError, PipelineError
-from covfleet.model import Ledger, ReportManifest
+from covfleet.model import Ledger
 from covfleet.ports.narration import Narrate
 from covfleet.ports.object_store import ObjectStore
 from covfleet.report.cache.contents import ReportCache
 from covfleet.report.cache.file import Bundle, open_bundle
+from covfleet.store.build import StoredBuild
 from covfleet.store.copies import Earlier
 from covfleet.store.documents import from_json, to_json
 from covfleet.store.keys import BuildKeys, report_cache, reported
@@ -132,14 +133,12 @@ class Shelf:
 
     def _files(self, last: Reported) -> Earlier:
         try:
-            keys = BuildKeys(last.commit, last.build)
-            manifest = from_json(ReportManifest, self._store.get(keys.manifest).data, name=keys.manifest)
-        except ObjectNotFoundError:
-            return Earlier(self._store)
+            build = StoredBuild(self._store, BuildKeys(last.commit, last.build))
+            manifest = build.find_manifest()
         except PipelineError as error:
             self._narrate(f"all reports are uploaded: {error}")
             return Earlier(self._store)
-        return Earlier(self._store, keys.reports, manifest.files)
+        return Earlier(self._store, build.keys.reports, manifest.files if manifest else ())
 
 
 @contextlib.contextmanager

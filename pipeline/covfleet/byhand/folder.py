@@ -1,0 +1,57 @@
+"""Reports of a commit's folder that other tools filled: combined here, over the project as it lies here."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from covfleet.combine.folder import combine_folder, project_of
+from covfleet.combine.gather import Transfers
+from covfleet.model import Checkout, Ledger, Totals
+from covfleet.ports.narration import Narrate
+from covfleet.report.cache.branch import cache_here
+from covfleet.report.stage import Places
+from covfleet.report.write import ReportRequest, write_reports
+from covfleet.store.commit import StoredCommit
+from covfleet.store.sources import manifest, pack, unpack
+
+
+def report_folder(
+    commit: StoredCommit,
+    checkout: Checkout,
+    places: Places,
+    *,
+    contexts: bool,
+    workers: int,
+    narrate: Narrate,
+) -> tuple[Totals, Ledger]:
+    """Combine a commit's folder and write its reports into ``places.out``; return totals and ledger.
+
+    Raises:
+        ConfigurationError, IncompleteDataError, StoreError: see ``combine_folder`` and ``write_reports``.
+    """
+    combined = combine_folder(
+        commit,
+        places.workdir,
+        project=project_of(checkout),
+        allow_partial=False,
+        transfers=Transfers(workers),
+    )
+    root, folder = Path(checkout.root), places.workdir / "sources"
+    sources = manifest(root, checkout.files)
+    archive = folder.with_suffix(".tar.zst")
+    pack(root, sources, archive)
+    unpack(archive, folder, sources)
+    assert places.cache is not None
+    with cache_here(places.cache, narrate) as cache:
+        totals = write_reports(
+            ReportRequest(
+                data_file=combined.data_file,
+                source_dir=folder,
+                ledger=combined.ledger,
+                outcomes=combined.outcomes,
+                out=places.out,
+                contexts=contexts,
+                cache=cache,
+            )
+        )
+    return totals, combined.ledger
