@@ -9,7 +9,8 @@ from covfleet.adapters.docker.worker import DockerLauncher
 from covfleet.adapters.processes.launchers import WORKER
 from covfleet.errors import ConfigurationError, WorkerError
 from covfleet.ports.worker import WorkerSpec
-from covfleet.worker.client import Ready, StartOptions, WorkerClient
+from covfleet.worker.client import StartOptions, WorkerClient
+from covfleet.worker.events import Ready
 
 pytestmark = pytest.mark.docker
 

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from covfleet.plan.request import PlanRequest
 from covfleet.ports.worker import WorkerSpec
-from covfleet.worker.client import Ready, WorkerClient, exploring
+from covfleet.worker.client import WorkerClient, exploring
+from covfleet.worker.events import Ready
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,8 @@ from covfleet.model import FAILING, Batch, Outcome, TestOutcome
 from covfleet.ports.clock import Clock
 from covfleet.ports.worker import WorkerExit
 from covfleet.shard.collect import Harvest
-from covfleet.worker.client import GRACE_S, Event, WorkerClient
+from covfleet.worker.client import GRACE_S, WorkerClient
+from covfleet.worker.events import BatchEnded, BatchStarted, DataSaved, Event
 
 POLL_S = 0.25
 """How often a silent worker is asked whether the shard shall stop, in seconds."""
@@ -74,17 +75,18 @@ class _Attempt:
 
     def take(self, event: Event) -> None:
         """Note what the worker said."""
-        if event.event == "running":
-            self.order = [test for test in reversed(event.tests) if test in self.expected]
-        elif event.outcome is not None and event.outcome.id in self.expected:
-            self.reported[event.outcome.id] = event.outcome
-            self.failed += event.outcome.outcome in FAILING
-        elif event.event == "saved":
-            self.saved.update(self.reported)
-        elif event.event == "done":
-            self.saved.update(self.reported)
-            self.notes.extend(event.notes)
-            self.done = True
+        match event:
+            case BatchStarted(tests=tests):
+                self.order = [test for test in reversed(tests) if test in self.expected]
+            case TestOutcome(id=test) if test in self.expected:
+                self.reported[test] = event
+                self.failed += event.outcome in FAILING
+            case DataSaved():
+                self.saved.update(self.reported)
+            case BatchEnded(notes=notes):
+                self.saved.update(self.reported)
+                self.notes.extend(notes)
+                self.done = True
 
 
 class BatchRun:

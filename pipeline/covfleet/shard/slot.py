@@ -16,7 +16,8 @@ from covfleet.shard.heart import Pulse
 from covfleet.shard.request import ShardRequest
 from covfleet.store.commit import StoredCommit
 from covfleet.store.keys import LATE
-from covfleet.worker.client import Ready, StartOptions, WorkerClient
+from covfleet.worker.client import StartOptions, WorkerClient
+from covfleet.worker.events import Ready
 
 _QUIT_S = 10.0
 """How long a worker may take to end its test session in peace."""

@@ -1,7 +1,6 @@
-"""Speaks with one worker: commands out, validated events in. The plan and the shards use it.
+"""Speaks with one worker: commands out, events in. The plan and the shards use it.
 
-The other end is ``pipeline/covfleet_worker``, which documents the protocol. What it says is not trusted: it
-shares a process with the tests.
+The other end is ``pipeline/covfleet_worker``, which documents the protocol.
 """
 
 from __future__ import annotations
@@ -9,16 +8,15 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal
+from dataclasses import asdict, dataclass
 
 from packaging.version import Version
-from pydantic import TypeAdapter, ValidationError
 
 from covfleet.errors import ConfigurationError, WorkerError, WorkerKilledError
-from covfleet.model import Environment, Measurement, TestOutcome
+from covfleet.model import Environment, TestOutcome
 from covfleet.ports.worker import Worker, WorkerExit, WorkerLauncher, WorkerSpec
 from covfleet.settings.schema import Settings
+from covfleet.worker.events import CollectionEnded, Event, Ready, TestsFound, parse_event
 
 GRACE_S = 5.0
 """How long a worker may take after SIGTERM to save its data."""
@@ -29,7 +27,9 @@ OLDEST_PYTEST = Version("7")
 
 @dataclass(frozen=True, slots=True)
 class StartOptions:
-    """What a worker is told first. ``branch=None``: as the application's own settings say.
+    """What a worker is told first, in the protocol's names.
+
+    ``branch=None``: as the application's own settings say.
 
     ``measure=False`` is for a worker that only collects: it says how it would measure, and then doesn't.
     ``collect_garbage``: after each test.
@@ -60,57 +60,12 @@ def exploring(settings: Settings) -> StartOptions:
 
 
 @dataclass(frozen=True, slots=True)
-class Ready:
-    """The worker measures, with this interpreter and in this way."""
-
-    environment: Environment
-    measurement: Measurement
-    root: str  # the project's folder as the worker sees it
-
-
-@dataclass(frozen=True, slots=True)
 class Suite:
     """What pytest collects, in its order: test ids; files without a test to run; what can't be collected."""
 
     tests: tuple[str, ...]
     imports: tuple[str, ...]
     errors: tuple[TestOutcome, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Event:
-    """One thing that a worker said; which fields are filled depends on ``event``."""
-
-    event: Literal["ready", "tests", "collected", "running", "test", "saved", "done"]
-    ids: tuple[str, ...] = ()
-    tests: tuple[str, ...] = ()
-    errors: tuple[TestOutcome, ...] = ()
-    imports: tuple[str, ...] = ()
-    notes: tuple[str, ...] = ()
-    outcome: TestOutcome | None = None
-    environment: Environment | None = None
-    measurement: Measurement | None = None
-    root: str = ""
-    cpu_s: float = 0.0  # of the batch that is done, its subprocesses included
-
-
-_EVENTS = TypeAdapter(Event)
-_OUTCOMES = TypeAdapter(TestOutcome)
-
-
-def parse_event(line: bytes) -> Event:
-    """Return the event in one line.
-
-    Raises:
-        WorkerError: it is none: something else writes to the worker's channel.
-    """
-    try:
-        fields: dict[str, Any] = json.loads(line)
-        if fields["event"] == "test":
-            return Event("test", outcome=_OUTCOMES.validate_python(fields))
-        return _EVENTS.validate_python(fields)
-    except (ValueError, KeyError, TypeError, ValidationError) as error:
-        raise WorkerError(f"the worker said something that is no event: {line[:200]!r}") from error
 
 
 class WorkerClient:
@@ -137,24 +92,13 @@ class WorkerClient:
             WorkerKilledError: a signal ended it.
             WorkerError: it died by itself or stayed silent.
         """
-        options = self._options
-        self._send(
-            "start",
-            pytest=options.pytest,
-            pytest_args=options.pytest_args,
-            branch=options.branch,
-            contexts=options.contexts,
-            core=options.core,
-            checkpoint_s=options.checkpoint_s,
-            import_all=options.import_all,
-            measure=options.measure,
-            collect_garbage=options.collect_garbage,
-        )
-        event = parse_event(self._first_line(timeout_s))
-        if event.environment is None or event.measurement is None:
-            raise WorkerError(f"the worker began with {event.event!r} where it should say that it is ready")
-        check_environment(event.environment, needs_pytest=options.pytest)
-        return Ready(event.environment, event.measurement, event.root)
+        self._send("start", **asdict(self._options))
+        line = self._first_line(timeout_s)
+        ready = parse_event(line)
+        if not isinstance(ready, Ready):
+            raise WorkerError(f"the worker began with {line[:200]!r} where it should say that it is ready")
+        check_environment(ready.environment, needs_pytest=self._options.pytest)
+        return ready
 
     def _first_line(self, timeout_s: float) -> bytes:
         try:
@@ -179,8 +123,9 @@ class WorkerClient:
         deadline = time.monotonic() + timeout_s
         ids: list[str] = []
         while (event := self.next_event(deadline - time.monotonic())) is not None:
-            ids.extend(event.ids)
-            if event.event == "collected":
+            if isinstance(event, TestsFound):
+                ids.extend(event.ids)
+            elif isinstance(event, CollectionEnded):
                 return Suite(tuple(ids), event.imports, event.errors)
         raise WorkerError(f"pytest did not collect the tests within {timeout_s:g} s")
 

@@ -20,9 +20,10 @@ from coverage import CoverageData
 from coverage.exceptions import CoverageException
 
 from covfleet.errors import WorkerError
-from covfleet.model import FAILING, Batch
+from covfleet.model import FAILING, Batch, TestOutcome
 from covfleet.ports.worker import WorkerLauncher, WorkerSpec
 from covfleet.worker.client import StartOptions, WorkerClient
+from covfleet.worker.events import BatchEnded
 
 NONE, STOCK, OWN = "none", "ctrace", "monitor"
 
@@ -229,9 +230,9 @@ class Trial:
         for event in worker.events(_POLL_S):
             if self._stopped():
                 raise StoppedError
-            if event is not None and event.outcome is not None and event.outcome.outcome in FAILING:
-                failed.add(event.outcome.id)
-            if event is not None and event.event == "done":
+            if isinstance(event, TestOutcome) and event.outcome in FAILING:
+                failed.add(event.id)
+            if isinstance(event, BatchEnded):
                 return event.cpu_s, frozenset(failed)
             if time.monotonic() > deadline:
                 raise WorkerError(f"the tests took longer than {self._timeout_s:g} s: {batch.tests[0]} ...")

@@ -1,0 +1,97 @@
+"""What a worker says, checked at the door: one frozen class an event.
+
+A worker shares a process with the tests, which can write into its channel: whatever isn't one of these
+events, with fields of the right types, is refused. ``pipeline/covfleet_worker`` documents the protocol.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from pydantic import Discriminator, Tag, TypeAdapter, ValidationError
+
+from covfleet.errors import WorkerError
+from covfleet.model import Environment, Measurement, TestOutcome
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """The worker measures, with this interpreter and in this way."""
+
+    environment: Environment
+    measurement: Measurement
+    root: str  # the project's folder as the worker sees it
+
+
+@dataclass(frozen=True, slots=True)
+class TestsFound:
+    """Some of the test ids that pytest collects, in its order."""
+
+    __test__ = False  # not a test class, whatever pytest thinks of its name
+
+    ids: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class CollectionEnded:
+    """Every test id was named. ``imports`` are files without a test to run, ``errors`` what failed."""
+
+    imports: tuple[str, ...]
+    errors: tuple[TestOutcome, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class BatchStarted:
+    """The worker is about to run these tests, in this order."""
+
+    tests: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class DataSaved:
+    """The coverage data of every test reported so far is on disk."""
+
+
+@dataclass(frozen=True, slots=True)
+class BatchEnded:
+    """The batch is over and its data handed over. ``cpu_s`` counts ended subprocesses as well."""
+
+    notes: tuple[str, ...]
+    cpu_s: float = 0.0  # not measured for command groups
+
+
+Event = Ready | TestsFound | CollectionEnded | BatchStarted | TestOutcome | DataSaved | BatchEnded
+"""One thing that a worker said; a test's end is told by its outcome."""
+
+
+def _name(fields: Any) -> str | None:
+    """Return the event's name on the wire; ``None``, if it has none."""
+    name = fields.get("event") if isinstance(fields, dict) else None
+    return name if isinstance(name, str) else None
+
+
+_EVENTS: TypeAdapter[Event] = TypeAdapter(
+    Annotated[
+        Annotated[Ready, Tag("ready")]
+        | Annotated[TestsFound, Tag("tests")]
+        | Annotated[CollectionEnded, Tag("collected")]
+        | Annotated[BatchStarted, Tag("running")]
+        | Annotated[TestOutcome, Tag("test")]
+        | Annotated[DataSaved, Tag("saved")]
+        | Annotated[BatchEnded, Tag("done")],
+        Discriminator(_name),
+    ]
+)
+
+
+def parse_event(line: bytes) -> Event:
+    """Return the event in one line of JSON.
+
+    Raises:
+        WorkerError: the line isn't an event: something else writes to the worker's channel.
+    """
+    try:
+        return _EVENTS.validate_json(line)
+    except ValidationError as error:
+        raise WorkerError(f"the worker said something that isn't an event: {line[:200]!r}") from error
