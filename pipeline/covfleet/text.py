@@ -34,26 +34,25 @@ def markdown(text: str) -> str:
     return _MARKDOWN.sub(lambda found: f"&#{ord(found[0])};", printable(text))
 
 
-def seconds(duration_s: float) -> str:
-    """Return a duration as people say it: ``0.42 s``, ``42 s``, ``2 min 3 s``, ``1 h 12 min``."""
-    if duration_s < 10:
-        return f"{duration_s:.2f} s"
-    if duration_s < 60:
-        return f"{duration_s:.0f} s"
-    minutes, rest = divmod(round(duration_s), 60)
+def duration(seconds: float) -> str:
+    """Return a duration as people say it: ``0.42 s``, ``4.2 s``, ``42 s``, ``2 min 3 s``, ``1 h 12 min``."""
+    if seconds < 10:
+        return f"{round(seconds, 1 if seconds >= 1 else 2):g} s"
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    minutes, rest = divmod(whole, 60)
     return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
 
 
-def duration(seconds: float) -> str:
-    """Return a duration for humans: ``8s``, ``2m 05s``, ``1h 04m``."""
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole}s"
-    return (
-        f"{whole // 60}m {whole % 60:02d}s" if whole < 3600 else f"{whole // 3600}h {whole % 3600 // 60:02d}m"
-    )
-
-
 def counted(number: int, noun: str) -> str:
-    """Return ``1 test``, ``2 tests``, ``1,000 tests``."""
-    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}{'es' if noun.endswith('ch') else 's'}"
+    """Return a number of things: ``1 test``, ``2 batches``, ``1,000 entries``."""
+    return f"{number:,} {noun if number == 1 else _plural(noun)}"
+
+
+def _plural(noun: str) -> str:
+    if noun.endswith(("s", "x", "ch", "sh")):
+        return f"{noun}es"
+    if noun.endswith("y") and noun[-2:-1] not in "aeiou":
+        return f"{noun[:-1]}ies"
+    return f"{noun}s"

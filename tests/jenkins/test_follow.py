@@ -353,9 +353,9 @@ def test_what_happened_is_told_once() -> None:
     assert told == [
         "in the queue (2 before it): Waiting for an executor",
         "team/covfleet #17 runs: https://ci/x/",
-        "Plan: SUCCESS, 12s",
+        "Plan: SUCCESS, 12 s",
         "shards, shard 1: FAILURE",
-        "team/covfleet #17 ended: UNSTABLE, 1m 23s",
+        "team/covfleet #17 ended: UNSTABLE, 1 min 23 s",
     ]
 
 

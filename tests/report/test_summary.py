@@ -16,7 +16,7 @@ from covfleet.report.own.figures import FileFigures
 from covfleet.report.own.summary import Summary, read_summary, summarise, to_markdown
 from covfleet.report.own.terminal import print_summary
 from covfleet.store.documents import to_json
-from covfleet.text import markdown, one_line, printable, seconds
+from covfleet.text import counted, duration, markdown, one_line, printable
 from hypothesis import example, given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
@@ -167,10 +167,39 @@ def test_the_badge_is_valid_svg_and_never_rounds_up(covered: int, missing: int) 
     assert (shown[1] == "100.0") == (missing == 0)
 
 
-def test_durations_read_as_people_say_them() -> None:
-    assert [seconds(value) for value in (0, 0.42, 59.4, 60, 3599.6, 4320)] == [
-        "0.00 s", "0.42 s", "59 s", "1 min 0 s", "1 h 0 min", "1 h 12 min",
-    ]  # fmt: skip
+@pytest.mark.parametrize(
+    ("seconds", "said"),
+    [
+        (0, "0 s"),
+        (0.004, "0 s"),
+        (0.42, "0.42 s"),
+        (4.25, "4.2 s"),
+        (9.97, "10 s"),
+        (59.4, "59 s"),
+        (59.6, "1 min 0 s"),
+        (123, "2 min 3 s"),
+        (3599.6, "1 h 0 min"),
+        (4320, "1 h 12 min"),
+    ],
+)
+def test_durations_read_as_people_say_them(seconds: float, said: str) -> None:
+    assert duration(seconds) == said
+
+
+@pytest.mark.parametrize(
+    ("number", "noun", "said"),
+    [
+        (0, "test", "0 tests"),
+        (1, "batch", "1 batch"),
+        (2, "batch", "2 batches"),
+        (2, "data file", "2 data files"),
+        (1000, "entry", "1,000 entries"),
+        (2, "day", "2 days"),
+        (2, "process", "2 processes"),
+    ],
+)
+def test_things_are_counted_in_words_that_fit(number: int, noun: str, said: str) -> None:
+    assert counted(number, noun) == said
 
 
 def test_one_line_is_one_line() -> None:

@@ -160,7 +160,7 @@ def _headline(moment: Moment, since_s: float) -> Text:
     running = [stage for stage in moment.stages if stage.status in _RUNNING]
     parts = [_name(build), *(stage.name for stage in running[-1:])]
     if running:
-        parts.append(duration(running[-1].duration_s + since_s))
+        parts.append(duration(round(running[-1].duration_s + since_s)))
     if build.sub_builds:
         states = Counter(sub.result or "running" for sub in build.sub_builds)
         parts.append(", ".join(f"{number} {state}" for state, number in sorted(states.items())))

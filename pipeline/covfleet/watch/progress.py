@@ -48,7 +48,7 @@ class _Pace:
         if status.done <= before:
             return ""
         left_s = (now - began) * (status.tests - status.done) / (status.done - before)
-        return f"about {duration(left_s)} left" if left_s else ""
+        return f"about {duration(max(1, round(left_s)))} left" if left_s else ""
 
 
 class Bars:

@@ -26,7 +26,7 @@ from covfleet.report.own.figures import FileFigures
 from covfleet.report.own.verdicts import MEANING
 from covfleet.resources import resource
 from covfleet.store.documents import from_json
-from covfleet.text import counted, markdown, one_line, seconds
+from covfleet.text import counted, duration, markdown, one_line
 
 _SHOWN_FAILURES = 25
 _SHOWN_PROBLEMS = 25
@@ -159,5 +159,5 @@ def to_markdown(summary: Summary) -> str:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters.update(markdown=markdown, seconds=seconds, counted=counted)
+    environment.filters.update(markdown=markdown, duration=duration, counted=counted)
     return environment.get_template("summary.md.j2").render(summary=summary)

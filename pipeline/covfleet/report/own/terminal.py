@@ -12,7 +12,7 @@ from rich.text import Text
 
 from covfleet.model import Verdict
 from covfleet.report.own.summary import Summary, read_summary
-from covfleet.text import counted, one_line, printable, seconds
+from covfleet.text import counted, duration, one_line, printable
 
 _STYLES: dict[Verdict, str] = {
     "complete": "bold green",
@@ -52,8 +52,8 @@ def _figures(summary: Summary) -> Text:
     rows = [(name, f"{share}%", f"{part:,} of {whole:,}") for name, share, part, whole in summary.shares]
     rows.append(("Tests", f"{summary.tests_run:,}", summary.outcomes_line or "none ran"))
     if summary.shards:
-        shards = f"{counted(len(summary.shards), 'shard')}, {seconds(summary.test_time_s)} in all"
-        rows.append(("Duration", seconds(summary.longest_shard_s), shards))
+        shards = f"{counted(len(summary.shards), 'shard')}, {duration(summary.test_time_s)} in all"
+        rows.append(("Duration", duration(summary.longest_shard_s), shards))
         rows.append(("Balance", f"{summary.balance:.2f}", "busiest shard against the mean"))
     width = max(len(figure) for _, figure, _ in rows)
     lines = [
@@ -102,7 +102,7 @@ def _shards(summary: Summary) -> Iterator[RenderableType]:
     for share in summary.shards:
         length = round(_BAR * share.busy_s / summary.longest_shard_s) if summary.longest_shard_s else 0
         bar = Text("━" * length, style="cyan").append("━" * (_BAR - length), style="bright_black")
-        grid.add_row(f"{share.shard}", f"{share.batches}", f"{share.tests:,}", seconds(share.busy_s), bar)
+        grid.add_row(f"{share.shard}", f"{share.batches}", f"{share.tests:,}", duration(share.busy_s), bar)
     yield grid
 
 
