@@ -15,7 +15,7 @@ import pytest
 from covfleet.combine import union
 from covfleet.combine.merge import merge
 from covfleet.combine.stock import merge_by_api
-from covfleet.combine.union import UnfitError, Union
+from covfleet.combine.union import UnfitError, new_union
 from covfleet.errors import IncompleteDataError
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -59,7 +59,7 @@ def used(rows: dict, touched: set[str]) -> set[str]:
 
 
 def unite(files: Sequence[Path], out: Path, own: dict[str, str] = OWN) -> Path:
-    with Union(out) as united:
+    with new_union(out) as united:
         united.add(files, own)
     return out
 

@@ -233,7 +233,7 @@ class Combination:
         hashes = {data.name: _hash(data) for data in files}
         self._refused |= {hashes[problem.subject] for problem in sound.problems}
         paths = frozenset(chain.from_iterable(data.files for data in sound.checked))
-        new = paths - self._growing.places.keys()
+        new = paths - self._growing.own_paths.keys()
         own = self._resolved(new, results).own
         try:
             self._growing.grow(

@@ -17,13 +17,13 @@ import sys
 from collections.abc import Mapping, Set
 from pathlib import Path
 from types import MappingProxyType
-from typing import IO
+from typing import IO, Any, Self
 
 import zstandard
 
 from covfleet.combine.contents import CheckedData, Paths
 from covfleet.combine.schema import create
-from covfleet.combine.union import Union
+from covfleet.combine.union import Union, connect
 from covfleet.errors import ConfigurationError
 
 _TABLES = """
@@ -42,16 +42,19 @@ _DROP = """
 """
 _FORMAT = 1  # of the notes; what another version of covfleet left is begun anew
 _MOST_FREE = 0.25  # of the pages: what the notes leave is worth removing if the data itself is small
-_NOTE_PLACE = "insert or replace into main.covfleet_place values (?, ?)"
+_NOTE_PATH = "insert or replace into main.covfleet_place values (?, ?)"
 _NOTE_MERGED = "insert or replace into main.covfleet_merged values (?, ?)"
 
-Place = str | None
+# Survives the end of the process at any moment, and of the machine.
+_DURABILITY = "pragma main.journal_mode = delete; pragma main.synchronous = normal"
+
+OwnPath = str | None
 """What a measured path is called in the project; ``None``: it lies outside."""
 
-_NOWHERE: Mapping[str, Place] = MappingProxyType({})
+_NONE: Mapping[str, OwnPath] = MappingProxyType({})
 
 
-class Growing(Union):
+class Growing:
     """A build's union, in a file of its own until it is finished. Use as a context manager, which closes it.
 
     Args:
@@ -63,32 +66,27 @@ class Growing(Union):
         ConfigurationError: another process works on this very file.
     """
 
-    # Survives the end of the process at any moment, and of the machine.
-    _DURABILITY = "pragma main.journal_mode = delete; pragma main.synchronous = normal"
-
     def __init__(self, file: Path, build: str) -> None:
         self._file = file
         self._lock = _locked(file)
         try:
-            self._begin(f"{_FORMAT} {build}")
+            self._connection = _opened(file, f"{_FORMAT} {build}")
+            self._union = Union(self._connection)
+            self._own_paths: dict[str, OwnPath] = dict(self._stored("select path, own from covfleet_place"))
+            rows = self._stored("select sha256, data from covfleet_merged")
         except BaseException:
             self._release()
             raise
-
-    def _begin(self, name: str) -> None:
-        """Go on with what is there, or start."""
-        goes_on = _is_called(self._file, name)
-        if not goes_on:
-            _remove(self._file)
-            create(self._file)
-        self._open(self._file)
-        if not goes_on:
-            self._connection.executescript(_TABLES)
-            self._connection.execute("insert into covfleet_build values (?)", (name,))
-        self._places: dict[str, Place] = dict(self._stored("select path, own from covfleet_place"))
-        rows = self._stored("select sha256, data from covfleet_merged")
         self._begun = {sha256 for sha256, _ in rows}
         self._merged = {sha256: _unpacked(data) for sha256, data in rows if data is not None}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        """Close it. What was noted stays for the next one."""
+        self._connection.close()
+        self._release()
 
     @property
     def merged(self) -> Mapping[str, CheckedData]:
@@ -96,25 +94,25 @@ class Growing(Union):
         return MappingProxyType(self._merged)
 
     @property
-    def places(self) -> Mapping[str, Place]:
-        """Where each measured path of what was merged went."""
-        return MappingProxyType(self._places)
+    def own_paths(self) -> Mapping[str, OwnPath]:
+        """What each measured path of what was merged is called in the project."""
+        return MappingProxyType(self._own_paths)
 
-    def grow(self, files: Mapping[str, CheckedData], places: Mapping[str, Place]) -> None:
+    def grow(self, files: Mapping[str, CheckedData], own: Mapping[str, OwnPath]) -> None:
         """Merge verified data files, given by their SHA-256, and note them.
 
         Args:
             files: what isn't merged yet.
-            places: where their paths go, so far as ``places`` doesn't say it already.
+            own: the project's path for each of theirs, so far as ``own_paths`` doesn't say it already.
 
         Raises:
             UnfitError, IncompleteDataError, sqlite3.Error: see ``Union.add``; it is of no use any more then.
         """
-        self._places |= places
+        self._own_paths |= own
         self._begun |= files.keys()
-        self._note(dict.fromkeys(files), places)
-        own = {path: place for path, place in self._places.items() if place is not None}
-        self.add([data.path for data in files.values()], own)
+        self._note(dict.fromkeys(files), own)
+        inside = {path: name for path, name in self._own_paths.items() if name is not None}
+        self._union.add([data.path for data in files.values()], inside)
         self._note({sha256: _packed(data) for sha256, data in files.items()})
         self._merged |= files
 
@@ -125,7 +123,7 @@ class Growing(Union):
         had the project in.
         """
         return self._begun == self._merged.keys() == hashes and all(
-            own.get(path) == place for path, place in self._places.items()
+            own.get(path) == name for path, name in self._own_paths.items()
         )
 
     def copy(self, out: Path) -> None:
@@ -134,7 +132,7 @@ class Growing(Union):
 
     def finish(self, out: Path) -> None:
         """Make of it the data file ``out``; it is closed then, and nothing is left of it."""
-        self._finish()
+        self._union.finish()
         self._connection.executescript(_DROP)
         ((free,),), ((all_,),) = self._stored("pragma freelist_count"), self._stored("pragma page_count")
         if free > all_ * _MOST_FREE:
@@ -154,18 +152,30 @@ class Growing(Union):
             Path(self._lock.name).unlink(missing_ok=True)
             self._lock.close()
 
-    def _note(self, files: Mapping[str, bytes | None], places: Mapping[str, Place] = _NOWHERE) -> None:
+    def _note(self, files: Mapping[str, bytes | None], own: Mapping[str, OwnPath] = _NONE) -> None:
         """Write what is united in memory, and with it that files were begun (``None``) or are merged."""
         self._connection.execute("begin")
-        self._write_united()
-        self._connection.executemany(_NOTE_PLACE, places.items())
+        self._union.write_united()
+        self._connection.executemany(_NOTE_PATH, own.items())
         self._connection.executemany(_NOTE_MERGED, files.items())
         self._connection.execute("commit")
 
-    def __exit__(self, *_exc: object) -> None:
-        """Close it. What was noted stays for the next one."""
-        self._connection.close()
-        self._release()
+    def _stored(self, query: str) -> list[Any]:
+        return self._connection.execute(query).fetchall()
+
+
+def _opened(file: Path, name: str) -> sqlite3.Connection:
+    """Open what an earlier process left of the build's union, or a new one."""
+    goes_on = _is_called(file, name)
+    if not goes_on:
+        _remove(file)
+        create(file)
+    connection = connect(file)
+    connection.executescript(_DURABILITY)
+    if not goes_on:
+        connection.executescript(_TABLES)
+        connection.execute("insert into covfleet_build values (?)", (name,))
+    return connection
 
 
 def _locked(file: Path) -> IO[bytes]:

@@ -11,7 +11,7 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from covfleet.combine.union import UnfitError, Union
+from covfleet.combine.union import UnfitError, new_union
 from covfleet.errors import IncompleteDataError
 
 
@@ -33,7 +33,7 @@ def merge(files: Sequence[Path], out: Path, *, own: Mapping[str, str]) -> None:
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=".merging-") as folder:
         directly, by_api = Path(folder, "directly"), Path(folder, "by-api")
         try:
-            with Union(directly) as union:
+            with new_union(directly) as union:
                 union.add(dict.fromkeys(files), own)
             directly.replace(out)
         except (UnfitError, sqlite3.Error):

@@ -15,12 +15,12 @@ The tables are those of https://coverage.readthedocs.io/en/latest/dbschema.html,
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from covfleet.combine.schema import create
 from covfleet.errors import IncompleteDataError
@@ -83,15 +83,15 @@ class UnfitError(Exception):
     """This module doesn't know what to make of a data file, or of several together: ask coverage.py."""
 
 
-class _Places(dict[str, int]):
+class _FileIds(dict[str, int]):
     """The result's id for each measured path, looked up once; 0 for what is left out."""
 
     def __init__(self, own: Mapping[str, str], files: dict[str, int]) -> None:
         self._own, self._files = own, files
 
     def __missing__(self, path: str) -> int:
-        place = self._own.get(path)
-        new = self[path] = self._files.setdefault(place, len(self._files) + 1) if place else 0
+        own = self._own.get(path)
+        new = self[path] = self._files.setdefault(own, len(self._files) + 1) if own else 0
         return new
 
 
@@ -110,31 +110,40 @@ class _Contexts:
         return self.from_one and len(self.shared) <= _MOST_LEFT_OUT
 
 
+@contextmanager
+def new_union(out: Path) -> Iterator[Union]:
+    """Create the data file ``out`` and give its union; only a normal end makes it whole."""
+    create(out)
+    with closing(connect(out)) as connection:
+        # Without a journal: whoever fails starts again from nothing.
+        connection.executescript("pragma main.journal_mode = off; pragma main.synchronous = off")
+        union = Union(connection)
+        yield union
+        union.finish()
+
+
+def connect(file: Path) -> sqlite3.Connection:
+    """Open the data file that is to hold a union; transactions begin and end where it is said."""
+    return sqlite3.connect(file.resolve().as_uri(), uri=True, isolation_level=None)
+
+
 class Union:
-    """A data file that grows by others. Use as a context manager: only a normal end makes it whole.
+    """The union of data files, in the tables of one that may hold some already.
 
     The same files in any order, any number of times, give the same data.
 
     Args:
-        out: the data file; a new one.
+        connection: to the data file, from ``connect``; whoever opened it closes it.
     """
 
-    # Without a journal: whoever fails starts again from nothing.
-    _DURABILITY = "pragma main.journal_mode = off; pragma main.synchronous = off"
-
-    def __init__(self, out: Path) -> None:
-        create(out)
-        self._open(out)
-
-    def _open(self, out: Path) -> None:
-        self._connection = sqlite3.connect(out.resolve().as_uri(), uri=True, isolation_level=None)
-        self._connection.create_function("united", 2, self._unite_two, deterministic=True)
-        self._connection.create_function("refused", 1, self._refuse)
-        self._connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, _LONGEST_VALUE)
-        self._connection.executescript(self._DURABILITY)
-        self._connection.executescript(_SETUP)
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+        connection.create_function("united", 2, self._unite_two, deterministic=True)
+        connection.create_function("refused", 1, self._refuse)
+        connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, _LONGEST_VALUE)
+        connection.executescript(_SETUP)
         for name in _INPUTS:
-            self._connection.execute(_CONTEXTS.format(input=name))
+            connection.execute(_CONTEXTS.format(input=name))
         kinds = {value == "1" for (value,) in self._stored("select value from meta where key = 'has_arcs'")}
         self._branch: bool | None = kinds.pop() if kinds else None
         self._files: dict[str, int] = dict(self._stored("select path, id from file"))
@@ -148,18 +157,6 @@ class Union:
     def _stored(self, query: str) -> list[Any]:
         return self._connection.execute(query).fetchall()
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        try:
-            if kind is None:
-                self._finish()
-        finally:
-            self._connection.close()
-
     def add(self, paths: Iterable[Path], own: Mapping[str, str]) -> None:
         """Add verified data files, which are only read.
 
@@ -172,12 +169,12 @@ class Union:
             IncompleteDataError: one has lines or arcs that are none; checking it would have told.
             sqlite3.Error: one isn't a data file, or the result can't be written.
         """
-        waiting, places = list(paths), _Places(own, self._files)
+        waiting, ids = list(paths), _FileIds(own, self._files)
         while waiting:
-            self._add_together(waiting[: len(_INPUTS)], places)
+            self._add_together(waiting[: len(_INPUTS)], ids)
             del waiting[: len(_INPUTS)]
 
-    def _add_together(self, paths: Sequence[Path], places: _Places) -> None:
+    def _add_together(self, paths: Sequence[Path], ids: _FileIds) -> None:
         inputs = dict(zip(_INPUTS, paths, strict=False))
         for name, path in inputs.items():
             address = f"{path.resolve().as_uri()}?mode=ro&immutable=1"
@@ -185,7 +182,7 @@ class Union:
             self._connection.execute(f"pragma {name}.mmap_size = {_MAPPED_BYTES}")
         self._connection.execute("begin")
         try:
-            self._copy_arcs({name: self._add(name, places) for name in inputs})
+            self._copy_arcs({name: self._add(name, ids) for name in inputs})
         except sqlite3.Error as error:
             if self._refused or isinstance(error, sqlite3.DataError):  # the latter: a value is too long
                 where = inputs.get(self._refused) or ", ".join(map(str, paths))
@@ -197,11 +194,11 @@ class Union:
         for name in inputs:
             self._connection.execute(f"detach {name}")
 
-    def _add(self, name: str, places: _Places) -> Mapping[int, int]:
+    def _add(self, name: str, ids: _FileIds) -> Mapping[int, int]:
         """Add all of an input but its arcs; return the result's ids for the files that may have some."""
         self._check_version(name)
         branch = self._kind(name)
-        files = self._files_of(name, places)
+        files = self._files_of(name, ids)
         contexts = self._contexts_of(name)
         if branch:
             self._map_contexts(name, {**contexts.fresh, **contexts.shared})
@@ -256,17 +253,18 @@ class Union:
                 else:
                     united[key] = number(numbits, "little")
                     if len(united) > _MOST_UNITED:
-                        self._write_united()
+                        self.write_united()
 
-    def _finish(self) -> None:
-        """Write what is united in memory, and what is still unsaid."""
+    def finish(self) -> None:
+        """Make the data file whole: write what is united in memory, and what is still unsaid."""
         self._connection.execute("begin")
-        self._write_united()
+        self.write_united()
         if self._branch is None:
             self._say_kind(branch=False)
         self._connection.execute("commit")
 
-    def _write_united(self) -> None:
+    def write_united(self) -> None:
+        """Write the lines that are united in memory, within the transaction that is open."""
         rows = ((*key, _numbits(lines)) for key, lines in sorted(self._united.items()))
         try:
             self._connection.executemany(_UNITE_LINES, rows)
@@ -299,13 +297,13 @@ class Union:
         self._branch = branch
         self._connection.execute("insert into main.meta values ('has_arcs', ?)", (str(int(branch)),))
 
-    def _files_of(self, name: str, places: _Places) -> dict[int, int]:
+    def _files_of(self, name: str, ids: _FileIds) -> dict[int, int]:
         """Return the result's ids for an input's files; write those that are new, and their tracers."""
         known = len(self._files)
         files = {
             number: new
             for number, path in self._rows("select id, path from {input}.file", name)
-            if (new := places[path])
+            if (new := ids[path])
         }
         unwritten = islice(self._files.items(), known, None)
         self._connection.executemany("insert into main.file (path, id) values (?, ?)", unwritten)
