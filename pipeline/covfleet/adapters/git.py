@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from covfleet.digests import sha256_of
 from covfleet.errors import ConfigurationError
 from covfleet.model import Checkout, GitState
 
@@ -238,8 +239,7 @@ def _fingerprint(path: Path) -> bytes:
             return b"link " + os.fsencode(path.readlink())
         if not stat.S_ISREG(mode):
             return b"other"
-        with path.open("rb") as file:
-            return b"%o %b" % (mode & stat.S_IXUSR, hashlib.file_digest(file, "sha256").digest())
+        return b"%o %b" % (mode & stat.S_IXUSR, bytes.fromhex(sha256_of(path)))
     except (FileNotFoundError, NotADirectoryError):
         return b"deleted"
     except OSError as error:

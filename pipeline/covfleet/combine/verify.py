@@ -8,7 +8,6 @@ database: whether it is sound (``covfleet.store.soundness``), and what it holds 
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
@@ -17,6 +16,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from covfleet.combine.contents import CheckedData, read_contents
+from covfleet.digests import sha256_of
 from covfleet.model import DataFile, Problem
 from covfleet.store.parallel import for_each
 from covfleet.store.soundness import Defect, check_rows, check_schema, guard
@@ -83,9 +83,7 @@ def check_each(action: Callable[[LocalData], T], files: Sequence[LocalData]) -> 
 
 def data_file(path: Path, name: str) -> DataFile:
     """Return size and SHA-256 of a local file, as the data file called ``name``."""
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    return DataFile(name=name, size_bytes=path.stat().st_size, sha256=digest)
+    return DataFile(name=name, size_bytes=path.stat().st_size, sha256=sha256_of(path))
 
 
 def _check_bytes(data: LocalData) -> None:
@@ -94,7 +92,7 @@ def _check_bytes(data: LocalData) -> None:
         header = file.read(_HEADER_BYTES)
     if data.expected is not None and size != data.expected.size_bytes:
         raise Defect(f"has {size} bytes instead of {data.expected.size_bytes}{_looks_like(header)}")
-    if data.expected is not None and data_file(data.path, data.name).sha256 != data.expected.sha256:
+    if data.expected is not None and sha256_of(data.path) != data.expected.sha256:
         raise Defect(f"its SHA-256 is not the one that its result names{_looks_like(header)}")
     if not size:
         raise Defect("is empty")

@@ -24,6 +24,7 @@ from pathlib import Path, PurePosixPath
 
 import zstandard
 
+from covfleet.digests import sha256_of
 from covfleet.errors import ConfigurationError, IncompleteDataError
 from covfleet.model import SourceFile
 
@@ -58,7 +59,7 @@ def manifest(root: Path, files: Iterable[str]) -> tuple[SourceFile, ...]:
         real = (home / path).resolve()
         if _is_unicode(path) and real.is_relative_to(home) and real.is_file() and _is_reportable(path, real):
             size += real.stat().st_size
-            found.append(SourceFile(path, _sha256(real)))
+            found.append(SourceFile(path, sha256_of(real)))
         if size > MOST_BYTES:
             raise ConfigurationError(
                 f"the project's sources are larger than {MOST_BYTES} bytes, {path} included",
@@ -141,7 +142,7 @@ def _extract(tar: tarfile.TarFile, member: tarfile.TarInfo, dest: Path, wanted: 
     target.parent.mkdir(parents=True, exist_ok=True)
     with content, target.open("wb") as file:
         shutil.copyfileobj(content, file)
-    if _sha256(target) != expected:
+    if sha256_of(target) != expected:
         raise IncompleteDataError(f"{member.name} in the archive of the sources is not what was planned")
 
 
@@ -176,8 +177,3 @@ def _is_python_script(real: Path) -> bool:
     with real.open("rb") as file:
         first = file.readline(256)
     return first.startswith(b"#!") and b"python" in first
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import IO
 
 from covfleet.adapters.docker.ignore import kept_paths, parse
+from covfleet.digests import sha256_of
 from covfleet.errors import ConfigurationError
 from covfleet.ports.engine import BuildRequest
 
@@ -89,9 +90,7 @@ def _content(path: Path) -> tuple[str | bytes, ...]:
         return ("link", str(path.readlink()))
     if not stat.S_ISREG(status.st_mode):
         return ("folder",)
-    with path.open("rb") as file:
-        content = hashlib.file_digest(file, "sha256").digest()
-    return ("executable" if status.st_mode & _EXECUTABLE else "plain", content)
+    return ("executable" if status.st_mode & _EXECUTABLE else "plain", bytes.fromhex(sha256_of(path)))
 
 
 def _unreadable(error: Exception, path: Path | None = None) -> ConfigurationError:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from covfleet.digests import sha256_of
 from covfleet.errors import ObjectNotFoundError, PreconditionFailedError
 from covfleet.ports.object_store import ObjectInfo, ObjectStore, StoredObject
 
@@ -90,9 +90,7 @@ class OverlayStore:
         with tempfile.TemporaryDirectory(prefix="covfleet-") as scratch:
             path = Path(scratch, "object")
             self.download(source, path)
-            with path.open("rb") as file:
-                found = hashlib.file_digest(file, "sha256").hexdigest()
-            if found != sha256:
+            if sha256_of(path) != sha256:
                 raise PreconditionFailedError(f"{source} in {self.url} has other content than expected")
             self.upload(path, key, content_type=content_type, cache_control=cache_control)
 

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from covfleet.adapters.folder.atomic import new_name, replacing
+from covfleet.digests import sha256_of
 from covfleet.errors import ObjectNotFoundError, PreconditionFailedError, StoreError
 from covfleet.ports.object_store import ObjectInfo, StoredObject, checked_key, checked_prefix
 
@@ -116,9 +117,7 @@ class LocalStore:
         def write(part: Path) -> None:
             with self._open(source) as file, part.open("xb") as copy:
                 shutil.copyfileobj(file, copy, 1 << 20)
-            with part.open("rb") as file:
-                found = hashlib.file_digest(file, "sha256").hexdigest()
-            if found != sha256:
+            if sha256_of(part) != sha256:
                 raise PreconditionFailedError(f"{source} in {self.url} has other content than expected")
 
         checked_key(source)
@@ -194,7 +193,7 @@ class LocalStore:
     def _replace_if(self, part: Path, target: Path, etag: str) -> None:
         with self._lock():
             try:
-                present = hashlib.sha256(target.read_bytes()).hexdigest()
+                present = sha256_of(target)
             except FileNotFoundError:
                 present = ""
             if present != etag:
