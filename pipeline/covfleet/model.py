@@ -176,6 +176,11 @@ class TestOutcome:
     output: str = ""
 
 
+def file_of_test(test: str) -> str:
+    """Return the file of a test id: what stands before the first ``::``."""
+    return test.partition("::")[0]
+
+
 @dataclass(frozen=True, slots=True)
 class DataFile:
     """A coverage data file in the commit's folder. Size and hash are its own, however it is stored.

@@ -24,6 +24,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from coverage import CoverageData
+from covfleet.model import file_of_test
 
 Fact = tuple[str, int, int | str]
 """("file", 0, 0), ("line", number, 0), ("arc", from, to) or ("pair", line, context)."""
@@ -90,7 +91,7 @@ class OtherCompany:
             return True
         kind, line, detail = fact
         if kind == "pair" and detail:
-            test_file = str(detail).split("::")[0]
+            test_file = file_of_test(str(detail))
             return test_file in self.test_files and in_serial != (fact in self.alone(test_file).facts(file))
         alone = (self.alone(test_file).facts(file) for test_file in self.test_files)
         if kind == "pair" and in_serial:  # who runs it alone runs it within a test

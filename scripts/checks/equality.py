@@ -17,6 +17,8 @@ from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
 
+from covfleet.model import file_of_test
+
 from checks.compare import Comparison, Dataset, Fact, OtherCompany, compare, named
 from checks.cores import CoreRow, compare_cores, cores_table, differences
 from checks.runs import MODES, Mode, Run, RunError, serial, sharded
@@ -123,7 +125,7 @@ class _Others:
         as_alone = [
             test
             for test in unlike
-            if (test in self._run_alone(test.split("::")[0]).failed) == (test in run.failed)
+            if (test in self._run_alone(file_of_test(test)).failed) == (test in run.failed)
         ]
         return tuple(as_alone), tuple(test for test in unlike if test not in as_alone)
 

@@ -17,7 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from covfleet.model import Ledger, Plan
+from covfleet.model import Ledger, Plan, file_of_test
 from covfleet.store.documents import from_json
 from covfleet.store.keys import BuildKeys
 
@@ -125,7 +125,7 @@ def sharded(project: Project, mode: Mode, shards: int, folder: Path) -> Run:
     _covfleet(["combine", *build], {}, good=(0,))
     plan = from_json(Plan, (store / _KEYS.plan).read_bytes(), name="the plan")
     ledger = from_json(Ledger, (store / _KEYS.ledger).read_bytes(), name="the ledger")
-    files = tuple(dict.fromkeys(test.split("::")[0] for test in plan.tests))
+    files = tuple(dict.fromkeys(file_of_test(test) for test in plan.tests))
     core, failed = plan.measurement.core, frozenset(ledger.failures)
     return Run(store / _KEYS.combined, core, frozenset(plan.tests), failed, files)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from covfleet.errors import ConfigurationError
-from covfleet.model import Batch
+from covfleet.model import Batch, file_of_test
 from covfleet.plan.cutting import cut, deal, expected_durations, group_batch, number
 from covfleet.settings.schema import GroupSettings
 from hypothesis import given
@@ -92,5 +92,5 @@ def test_cutting_loses_no_test_and_repeats_none_and_does_the_same_again(given_te
     assert sorted(test for batch in batches for test in batch.tests) == sorted(tests)
     assert batches == cut(tests, timings, batch_s, unit)
     for batch in batches:
-        pieces = {test.split("::")[0] if unit == "file" else test for test in batch.tests}
+        pieces = {file_of_test(test) if unit == "file" else test for test in batch.tests}
         assert len(pieces) == 1 or sum(timings[test] for test in batch.tests) <= batch_s * (1 + 1e-9)

@@ -13,7 +13,7 @@ from itertools import groupby
 from pathlib import Path
 
 from covfleet.errors import ConfigurationError
-from covfleet.model import Batch
+from covfleet.model import Batch, file_of_test
 from covfleet.ports.worker import WorkerLauncher, WorkerSpec
 from covfleet.settings.schema import Settings
 from covfleet.worker.client import StartOptions, WorkerClient
@@ -96,15 +96,10 @@ def measure(settings: Settings, launcher: WorkerLauncher, seconds: float) -> Mea
 
 def sampled(tests: tuple[str, ...]) -> tuple[Batch, ...]:
     """Return a batch for each file of the tests, in the order of the hashes of the files' names."""
-    by_file = {
-        file: tuple(ids) for file, ids in groupby(sorted(tests, key=_file_of), key=_file_of)
-    }  # sorting is stable: pytest's order stays within a file
+    together = sorted(tests, key=file_of_test)  # sorting is stable: pytest's order stays within a file
+    by_file = {file: tuple(ids) for file, ids in groupby(together, key=file_of_test)}
     order = sorted(by_file, key=lambda file: hashlib.sha256(file.encode()).digest())
     return tuple(Batch(file, by_file[file], 0.0) for file in order)
-
-
-def _file_of(test: str) -> str:
-    return test.split("::", maxsplit=1)[0]
 
 
 def _collected(

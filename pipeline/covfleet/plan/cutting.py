@@ -12,7 +12,7 @@ from pathlib import Path
 from statistics import median
 
 from covfleet.errors import ConfigurationError
-from covfleet.model import Batch
+from covfleet.model import Batch, file_of_test
 from covfleet.settings.schema import GroupSettings, Settings
 
 BATCHES_PER_WORKER = 12
@@ -25,21 +25,16 @@ UNKNOWN_TEST_S = 0.05
 """Expected duration of a test of a suite that has no history at all; only the proportions matter then."""
 
 
-def file_of(test: str) -> str:
-    """Return the file of a test id: what stands before the first ``::``."""
-    return test.split("::", 1)[0]
-
-
 def expected_durations(tests: Sequence[str], known: Mapping[str, float]) -> dict[str, float]:
     """Return seconds by test: known ones, else the median of the test's file, else that of the suite."""
     by_file: dict[str, list[float]] = defaultdict(list)
     for test in tests:
         if test in known:
-            by_file[file_of(test)].append(known[test])
+            by_file[file_of_test(test)].append(known[test])
     everything = [duration for durations in by_file.values() for duration in durations]
     usual = median(everything) if everything else UNKNOWN_TEST_S
     medians = {file: median(durations) for file, durations in by_file.items()}
-    return {test: known.get(test, medians.get(file_of(test), usual)) for test in tests}
+    return {test: known.get(test, medians.get(file_of_test(test), usual)) for test in tests}
 
 
 def wanted_batch_s(timings: Mapping[str, float], settings: Settings) -> float:
@@ -63,7 +58,7 @@ def cut(
     """
     pieces: dict[str, list[str]] = defaultdict(list)
     for test in tests:
-        pieces[file_of(test) if unit == "file" else test].append(test)
+        pieces[file_of_test(test) if unit == "file" else test].append(test)
     packed: list[list[str]] = []
     room = 0.0
     for piece in pieces.values():

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import platform
 import tempfile
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from covfleet.digests import sha256_of
 from covfleet.errors import IncompleteDataError
 from covfleet.model import Ledger, Plan, ReportFile, ReportManifest, TestOutcome, Totals
 from covfleet.ports.narration import Narrate
@@ -84,8 +84,7 @@ def _data_file(build: StoredBuild, ledger: Ledger, folder: Path) -> Path:
     folder.mkdir()
     path = folder / ".coverage"
     build.download_combined(path)
-    with path.open("rb") as file:
-        found = hashlib.file_digest(file, "sha256").hexdigest()
+    found = sha256_of(path)
     if found != described.sha256:
         raise IncompleteDataError(
             f"{build.keys.combined} is not the data that the ledger describes: "
@@ -148,9 +147,7 @@ def _files(out: Path) -> Iterable[Path]:
 
 
 def _described(out: Path, path: Path) -> ReportFile:
-    with path.open("rb") as file:  # coverage.json may be too large to be read at once
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    return ReportFile(path.relative_to(out).as_posix(), path.stat().st_size, digest)
+    return ReportFile(path.relative_to(out).as_posix(), path.stat().st_size, sha256_of(path))
 
 
 def _upload(build: StoredBuild, manifest: ReportManifest, out: Path, workers: int, earlier: Earlier) -> None:

@@ -7,7 +7,6 @@ made anew. Of two builds at once, the last one's stays.
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import secrets
 import shutil
 import tempfile
@@ -16,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from covfleet.digests import sha256_of
 from covfleet.errors import ObjectNotFoundError, PipelineError
 from covfleet.model import Ledger
 from covfleet.ports.narration import Narrate
@@ -189,7 +189,6 @@ def _keep_here(folder: Path, bundle: Path, narrate: Narrate) -> None:
 def _digest(path: Path) -> str:
     """Return a file's SHA-256; empty if there is none."""
     try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        return sha256_of(path)
     except OSError:
         return ""
