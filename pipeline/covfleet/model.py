@@ -157,7 +157,6 @@ class Heartbeat:
     batches_done: int = 0
     tests_done: int = 0
     tests_failed: int = 0
-    tests_held: int = 0  # in the batches that the shard has claimed and not finished
     busy_s: float = 0.0
     current: str = ""  # the test that runs now
     detail: str = ""  # why it stopped or failed

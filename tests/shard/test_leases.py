@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from covfleet.adapters.folder.store import LocalStore
 from covfleet.model import Batch, Claim, Environment, Heartbeat, Measurement, Plan
-from covfleet.shard.heart import Pulse
+from covfleet.shard.heart import Heart
 from covfleet.shard.leases import Leases, Silence, steal_order
 from covfleet.store.build import StoredBuild
 from covfleet.store.documents import from_json, to_json
@@ -122,11 +122,11 @@ def test_of_two_shards_that_take_over_at_once_one_has_it(store, clock):
 def test_a_second_attempt_at_a_shard_ends_the_first(store):
     first_was_told = threading.Event()
 
-    def pulse(token, superseded):
+    def heart(token, superseded):
         beat = Heartbeat(3, token, beat=0, state="starting")
-        return Pulse(StoredBuild(store, KEYS), beat, every_s=0.02, superseded=superseded, narrate=print)
+        return Heart(StoredBuild(store, KEYS), beat, every_s=0.02, superseded=superseded, narrate=print)
 
-    with pulse("first", first_was_told.set) as first, pulse("second", lambda: None) as second:
+    with heart("first", first_was_told.set) as first, heart("second", lambda: None) as second:
         assert first_was_told.wait(5)
         first.end("stopped", "superseded")
         last = from_json(Heartbeat, store.get(KEYS.shard(3)).data, name="heartbeat")

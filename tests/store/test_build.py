@@ -85,6 +85,15 @@ def test_only_heartbeats_of_shards_are_signs_of_life(build: StoredBuild) -> None
     assert set(build.beats()) == {3}
 
 
+def test_a_heartbeat_of_an_earlier_version_is_read(build: StoredBuild) -> None:
+    """It said how many tests its shard held, which nobody asked."""
+    beat = b'{"shard": 1, "token": "token", "beat": 4, "state": "running", "tests_held": 3}'
+    build.store.put(KEYS.shard(1), beat)
+    found = build.find_heartbeat(1)
+    assert found is not None
+    assert found.value == Heartbeat(1, "token", 4, "running")
+
+
 def test_a_ledger_without_reports_is_no_report(build: StoredBuild) -> None:
     build.put_ledger(Ledger(KEYS.commit, KEYS.build, "main", "complete", tests_planned=1))
     assert build.ledger().verdict == "complete"

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from covfleet.errors import ConfigurationError
 from covfleet.model import Batch, Heartbeat
-from covfleet.shard.heart import Pulse
+from covfleet.shard.heart import Heart
 from covfleet.shard.leases import Leases, Silence, own_deal, steal_order
 from covfleet.shard.request import ShardRequest
 from covfleet.shard.slot import Slot, SlotContext
@@ -47,7 +47,7 @@ class _Shard:
         self._lock = threading.Lock()
         self._superseded = threading.Event()
         self._failed = threading.Event()
-        self._pulse = Pulse(
+        self._heart = Heart(
             request.build,
             Heartbeat(request.shard, self._token, beat=0, state="starting"),
             every_s=settings.beat_s,
@@ -56,7 +56,7 @@ class _Shard:
         )
 
     def run(self) -> Heartbeat:
-        with self._pulse:
+        with self._heart:
             self._done = self._results()
             try:
                 with ThreadPoolExecutor(self._request.settings.procs, thread_name_prefix="slot") as pool:
@@ -64,11 +64,11 @@ class _Shard:
                 for slot in slots:
                     slot.result()
             except BaseException as error:
-                self._pulse.end("failed", f"{error}"[:500])
+                self._heart.end("failed", f"{error}"[:500])
                 raise
             if self._superseded.is_set():
-                return self._pulse.end("stopped", "another attempt at this shard has begun")
-            return self._pulse.end("stopped" if self._request.stop.is_set() else "finished")
+                return self._heart.end("stopped", "another attempt at this shard has begun")
+            return self._heart.end("stopped" if self._request.stop.is_set() else "finished")
 
     def _stopping(self) -> bool:
         return self._request.stop.is_set() or self._superseded.is_set() or self._failed.is_set()
@@ -76,14 +76,14 @@ class _Shard:
     def _serve(self, number: int) -> None:
         """Be one of the shard's worker slots: take batches and run them, until nothing is left."""
         request = self._request
-        context = SlotContext(request, self._token, number, self._stopping, self._pulse)
+        context = SlotContext(request, self._token, number, self._stopping, self._heart)
         try:
             with Slot(context) as slot:
                 poll_s = _FIRST_POLL_S
                 while not self._stopping() and self._work_is_left():
                     batch = self._take()
                     if batch is None:
-                        self._pulse.update(state="waiting")
+                        self._heart.update(state="waiting")
                         slot.rest()
                         request.stop.wait(poll_s)
                         poll_s = min(2 * poll_s, self._poll_s)

@@ -17,7 +17,7 @@ from covfleet.errors import WorkerError
 from covfleet.model import FAILING, Batch, Outcome, TestOutcome
 from covfleet.ports.clock import Clock
 from covfleet.ports.worker import WorkerExit
-from covfleet.shard.collect import Harvest
+from covfleet.shard.collect import DataFileCollector
 from covfleet.worker.client import GRACE_S, WorkerClient
 from covfleet.worker.events import BatchEnded, BatchStarted, DataSaved, Event
 
@@ -29,7 +29,7 @@ _DEATHS_OF_A_CRASHED_TEST = 2
 _DEATHS_WITHOUT_A_TEST = 3
 
 
-class StoppedError(Exception):
+class BatchStoppedError(Exception):
     """The shard was told to stop in the middle of a batch."""
 
 
@@ -48,7 +48,7 @@ class Surroundings:
 
     worker: Callable[[], WorkerClient]  # the live worker, started if there is none
     discard_worker: Callable[[], None]
-    harvest: Harvest
+    collector: DataFileCollector
     clock: Clock
     stopped: Callable[[], bool]
     on_progress: Callable[[BatchProgress], None]
@@ -106,7 +106,7 @@ class BatchRun:
         Of the files that are only imported, those have an outcome that couldn't be.
 
         Raises:
-            StoppedError: the shard was told to stop; nothing of the batch counts.
+            BatchStoppedError: the shard was told to stop; nothing of the batch counts.
         """
         left = self._batch.tests
         while left:
@@ -125,7 +125,7 @@ class BatchRun:
         timed_out = self._listen(worker, attempt)
         self._notes += attempt.notes
         if attempt.done:
-            self._around.harvest.take_handed_over()
+            self._around.collector.collect_handed_over()
             self._keep(attempt, attempt.reported)
             silent = [test for test in tests if test not in attempt.reported]
             self._fail(silent, "error", "the worker finished the batch without an outcome for this test", "")
@@ -146,7 +146,7 @@ class BatchRun:
         deadline = self._around.clock.monotonic() + self._around.timeout_s
         for event in worker.events(POLL_S):
             if self._around.stopped():
-                raise StoppedError
+                raise BatchStoppedError
             if event is not None:
                 attempt.take(event)
                 self._around.on_progress(self._progress(attempt))
@@ -162,8 +162,8 @@ class BatchRun:
         exit_ = worker.stop(GRACE_S)
         self._around.discard_worker()
         if self._around.stopped():
-            raise StoppedError
-        kept = attempt.saved if self._around.harvest.take_left_behind() else set()
+            raise BatchStoppedError
+        kept = attempt.saved if self._around.collector.collect_left_behind() else set()
         self._keep(attempt, kept)
         left = [test for test in tests if test not in kept]
         culprit = attempt.current()

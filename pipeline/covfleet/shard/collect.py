@@ -1,4 +1,4 @@
-"""Takes over the data files that a worker left, and gives them the names under which they travel.
+"""Collects the data files that a worker left, and gives them the names under which they travel.
 
 The worker's folder is written by tested code: nothing in it is believed. Only regular files count, links are
 never followed, and a file is moved out of the folder before it is hashed.
@@ -56,59 +56,59 @@ def is_whole(path: Path) -> bool:
         return False
 
 
-class Harvest:
-    """The data files of the batch that a worker is running: found in its folder, gathered in ``barn``."""
+class DataFileCollector:
+    """The data files of the batch that a worker is running: found where it writes, moved to ``folder``."""
 
-    def __init__(self, barn: Path) -> None:
-        self._output_dir = barn
-        self._barn = barn
-        self._taken: list[tuple[Path, DataFile]] = []
+    def __init__(self, folder: Path) -> None:
+        self._output_dir = folder
+        self._folder = folder
+        self._collected: list[tuple[Path, DataFile]] = []
 
     def watch(self, output_dir: Path) -> None:
         """Look into this folder from now on: another worker writes there."""
         self._output_dir = output_dir
-        self._barn.mkdir(parents=True, exist_ok=True)
+        self._folder.mkdir(parents=True, exist_ok=True)
 
     @property
     def has_files(self) -> bool:
-        """Whether something was taken and not yet reaped."""
-        return bool(self._taken)
+        """Whether something was collected and not yet taken."""
+        return bool(self._collected)
 
-    def take_handed_over(self) -> None:
-        """Take what the worker has handed over, and what its subprocesses have finished writing."""
+    def collect_handed_over(self) -> None:
+        """Collect what the worker has handed over, and what its subprocesses have finished writing."""
         for path in _regular_files(self._output_dir / "done"):
-            self._take(path)
+            self._collect(path)
         _wait_until_settled(self._output_dir)
         for path in _regular_files(self._output_dir):
             if path.name.startswith(".coverage.") and _is_finished(path) and is_whole(path):
-                self._take(path)
+                self._collect(path)
 
-    def take_left_behind(self) -> bool:
-        """Take what a dead worker and its subprocesses left; say whether all of it is sound."""
-        self.take_handed_over()
+    def collect_left_behind(self) -> bool:
+        """Collect what a dead worker and its subprocesses left; say whether all of it is sound."""
+        self.collect_handed_over()
         all_sound = True
         for path in _regular_files(self._output_dir):
             if path.name.startswith(".coverage."):
                 if is_whole(path):
-                    self._take(path)
+                    self._collect(path)
                 else:
                     all_sound = False
-                    path.rename(self._barn / f"damaged-{path.name}")
+                    path.rename(self._folder / f"damaged-{path.name}")
         return all_sound
 
-    def _take(self, path: Path) -> None:
-        moved = path.rename(self._barn / f"{secrets.token_hex(8)}")
+    def _collect(self, path: Path) -> None:
+        moved = path.rename(self._folder / f"{secrets.token_hex(8)}")
         content = moved.read_bytes()
         name = travelling_name(path.name, content)
         sha256 = hashlib.sha256(content).hexdigest()
         # What isn't sound travels, too: the combiner says what is wrong with it.
         data_file = DataFile(name, len(content), sha256, checked=is_sound(content))
-        self._taken.append((moved, data_file))
+        self._collected.append((moved, data_file))
 
-    def reap(self) -> tuple[tuple[Path, DataFile], ...]:
-        """Return everything taken since the last call: local files, and what they are called in the store."""
-        taken, self._taken = tuple(self._taken), []
-        return taken
+    def take(self) -> tuple[tuple[Path, DataFile], ...]:
+        """Return what was collected since the last call: local files, and what the store will call them."""
+        collected, self._collected = tuple(self._collected), []
+        return collected
 
 
 def _is_finished(path: Path) -> bool:

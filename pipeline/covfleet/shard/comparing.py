@@ -18,8 +18,8 @@ from covfleet.worker.core_comparison import (
     OWN,
     STOCK,
     Comparison,
+    ComparisonStoppedError,
     Sight,
-    StoppedError,
     Trial,
     compare_until_sure,
 )
@@ -36,7 +36,7 @@ def is_chosen(request: ShardRequest, batch: Batch) -> bool:
     return int.from_bytes(digest[:4]) % 100 < request.settings.compare_cores
 
 
-def look_again(
+def compare_cores_on(
     request: ShardRequest,
     options: StartOptions,
     batch: Batch,
@@ -61,7 +61,7 @@ def look_again(
 
     try:
         return _described(compare_until_sure(look))
-    except StoppedError:
+    except ComparisonStoppedError:
         return None
     except PipelineError as error:
         said = f"the cores could not be compared on batch {batch.id}: {error}"

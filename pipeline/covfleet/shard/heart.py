@@ -13,7 +13,7 @@ from covfleet.ports.narration import Narrate
 from covfleet.store.build import StoredBuild
 
 
-class Pulse:
+class Heart:
     """Writes ``shards/<k>.json`` every few seconds while the shard lives. Use as a context manager.
 
     Each write is conditional on the one before. One that fails shows that another attempt at this shard has
@@ -37,9 +37,9 @@ class Pulse:
         self._etag: str | None = None
         self._lock = threading.Lock()
         self._over = threading.Event()
-        self._thread = threading.Thread(target=self._beat_on, name="pulse", daemon=True)
+        self._thread = threading.Thread(target=self._beat_on, name="heartbeat", daemon=True)
 
-    def __enter__(self) -> Pulse:
+    def __enter__(self) -> Heart:
         self._etag = self._predecessor()
         self._write()
         self._thread.start()
@@ -70,7 +70,7 @@ class Pulse:
         """Stop beating, write the last word, and return it."""
         self._over.set()
         self._thread.join()
-        self.update(state=state, detail=detail, current="", tests_held=0)
+        self.update(state=state, detail=detail, current="")
         if not self._taken:
             self._write()
         return self.state

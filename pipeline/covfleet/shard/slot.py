@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from covfleet.errors import ConfigurationError, WorkerKilledError
 from covfleet.model import Batch, BatchResult, CoresCompared, DataFile, TestOutcome
 from covfleet.ports.worker import WorkerSpec
-from covfleet.shard.batch import BatchProgress, BatchRun, StoppedError, Surroundings, bounded
-from covfleet.shard.collect import Harvest
-from covfleet.shard.comparing import is_chosen, look_again
-from covfleet.shard.heart import Pulse
+from covfleet.shard.batch import BatchProgress, BatchRun, BatchStoppedError, Surroundings, bounded
+from covfleet.shard.collect import DataFileCollector
+from covfleet.shard.comparing import compare_cores_on, is_chosen
+from covfleet.shard.heart import Heart
 from covfleet.shard.request import ShardRequest
 from covfleet.store.commit import StoredCommit
 from covfleet.store.keys import LATE
@@ -31,7 +31,7 @@ class SlotContext:
     token: str
     number: int
     stopping: Callable[[], bool]
-    pulse: Pulse
+    heart: Heart
 
 
 class Slot:
@@ -44,7 +44,7 @@ class Slot:
         self._folder = self._request.workdir / self._name
         self._generation = 0
         self._client: WorkerClient | None = None
-        self._harvest = Harvest(self._folder / "barn")
+        self._collector = DataFileCollector(self._folder / "collected")
         self._progress = BatchProgress()
         self._root = ""
         self._carried: tuple[DataFile, ...] = ()
@@ -74,20 +74,17 @@ class Slot:
 
         It has none if the shard was told to stop meanwhile.
         """
-        clock, pulse = self._request.clock, self._context.pulse
+        clock, heart = self._request.clock, self._context.heart
         began = clock.monotonic()
         self._progress = BatchProgress()
-        pulse.update(state="running")
-        pulse.count(tests_held=len(batch.tests))
+        heart.update(state="running")
         try:
             outcomes, notes = BatchRun(batch, self._surroundings()).run()
-        except StoppedError:
+        except BatchStoppedError:
             return False
-        finally:
-            pulse.count(tests_held=-len(batch.tests))
         busy_s = clock.monotonic() - began
         self._show(BatchProgress(len(outcomes), self._progress.failed, ""))
-        pulse.count(batches_done=1, busy_s=busy_s)
+        heart.count(batches_done=1, busy_s=busy_s)
         self._deliver(batch.id, outcomes, notes, busy_s, self._compared(batch))
         return True
 
@@ -96,13 +93,13 @@ class Slot:
         if not is_chosen(request, batch):
             return None
         folder = self._folder / "cores"
-        return look_again(request, start_options(request), batch, folder, self._context.stopping)
+        return compare_cores_on(request, start_options(request), batch, folder, self._context.stopping)
 
     def _surroundings(self) -> Surroundings:
         return Surroundings(
             worker=self._worker,
             discard_worker=self._discard_worker,
-            harvest=self._harvest,
+            collector=self._collector,
             clock=self._request.clock,
             stopped=self._context.stopping,
             on_progress=self._show,
@@ -111,10 +108,10 @@ class Slot:
 
     def _show(self, progress: BatchProgress) -> None:
         before, self._progress = self._progress, progress
-        self._context.pulse.count(
+        self._context.heart.count(
             tests_done=progress.done - before.done, tests_failed=progress.failed - before.failed
         )
-        self._context.pulse.update(current=progress.current)
+        self._context.heart.update(current=progress.current)
 
     # ---- the worker
 
@@ -139,7 +136,7 @@ class Slot:
         self._generation += 1
         output_dir = self._folder / f"out-{self._generation}"
         output_dir.mkdir(parents=True)
-        self._harvest.watch(output_dir)
+        self._collector.watch(output_dir)
         spec = WorkerSpec(f"covfleet-{self._name}-{self._generation}", request.labels, output_dir)
         client = WorkerClient(request.launcher, spec, start_options(request))
         try:
@@ -198,19 +195,19 @@ class Slot:
 
     def _upload(self) -> tuple[DataFile, ...]:
         request = self._request
-        reaped = self._harvest.reap()
+        collected = self._collector.take()
         settings = request.settings
         commit = StoredCommit.of(request.build)
-        sent = commit.send(reaped, compress=settings.compresses, workers=settings.s3.connections)
-        for path, _ in reaped:
+        sent = commit.send(collected, compress=settings.compresses, workers=settings.s3.connections)
+        for path, _ in collected:
             path.unlink()
         return sent
 
     def _deliver_late_data(self) -> None:
         """Deliver what subprocesses wrote after the last batch: it belongs to no test, but to the build."""
-        sound = self._harvest.take_left_behind()
+        sound = self._collector.collect_left_behind()
         notes = () if sound else ("a subprocess that outlived its batch left a damaged data file",)
-        if self._harvest.has_files or notes:
+        if self._collector.has_files or notes:
             late = f"{self._request.shard}-{self._context.token}-{self._context.number}-{self._generation}"
             self._deliver(f"{LATE}{late}", (), notes, 0.0)
 

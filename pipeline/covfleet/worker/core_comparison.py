@@ -41,7 +41,7 @@ Pair = tuple[str, int, str]
 """File, line, context."""
 
 
-class StoppedError(Exception):
+class ComparisonStoppedError(Exception):
     """The comparison was told to stop."""
 
 
@@ -190,7 +190,7 @@ class Trial:
         Raises:
             WorkerError: the worker died, or took longer than the time limit for a batch.
             ConfigurationError: it can't measure with this core.
-            StoppedError: it was told to stop.
+            ComparisonStoppedError: it was told to stop.
         """
         output_dir = self._folder / f"{core}-{next(self._numbers)}"
         output_dir.mkdir(parents=True)
@@ -229,7 +229,7 @@ class Trial:
         deadline = time.monotonic() + self._timeout_s
         for event in worker.events(_POLL_S):
             if self._stopped():
-                raise StoppedError
+                raise ComparisonStoppedError
             if isinstance(event, TestOutcome) and event.outcome in FAILING:
                 failed.add(event.id)
             if isinstance(event, BatchEnded):

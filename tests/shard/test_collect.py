@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from covfleet.shard.collect import Harvest
+from covfleet.shard.collect import DataFileCollector
 from support.datafiles import DAMAGE, HOSTILE, tampered, write_data
 
 ROWS = {"": {"a.py": range(1, 400), "pkg/b.py": [1]}}
@@ -13,10 +13,10 @@ ROWS = {"": {"a.py": range(1, 400), "pkg/b.py": [1]}}
 
 def taken(folder: Path) -> dict[bool, int]:
     """Return how many of the files that are handed over are checked, and how many are not."""
-    harvest = Harvest(folder / "barn")
-    harvest.watch(folder / "output")
-    harvest.take_handed_over()
-    checked = [file.checked for _, file in harvest.reap()]
+    collector = DataFileCollector(folder / "collected")
+    collector.watch(folder / "output")
+    collector.collect_handed_over()
+    checked = [file.checked for _, file in collector.take()]
     return {said: checked.count(said) for said in (False, True)}
 
 
