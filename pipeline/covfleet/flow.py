@@ -26,7 +26,7 @@ from covfleet.ports.narration import Narrate
 from covfleet.ports.object_store import ObjectStore
 from covfleet.ports.worker import WorkerLauncher
 from covfleet.publish.stage import publish_build
-from covfleet.report.stage import Places, report_build
+from covfleet.report.stage import ReportFolders, report_build
 from covfleet.settings.schema import Settings
 from covfleet.store.build import StoredBuild
 from covfleet.store.status import StatusReader
@@ -100,7 +100,7 @@ def run(job: Run, tools: Tools) -> Result:
             merge = partial(patiently, combination.advance, narrate)
             shards.watch(StatusReader(build, plan), tools.display, meanwhile=merge)
             combination.finish(allow_partial=job.allow_partial)
-    places = Places(workdir, reports, job.folder / "cache")
+    places = ReportFolders(workdir, reports, job.folder / "cache")
     totals, ledger = report_build(build, places, workers=workers, narrate=narrate)
     site = ""
     if settings.publish.site:

@@ -14,7 +14,8 @@ from coverage.collector import Collector
 from coverage.exceptions import DataError
 from coverage.numbits import numbits_to_nums, register_sqlite_functions
 
-from .monitor import Monitor, UnusableError, check_usable
+from .callbacks import UnusableError
+from .monitor import Monitor, check_usable
 
 SCHEMA_VERSION = 7
 """Of the data files that ``ContextCollector`` can write by itself."""

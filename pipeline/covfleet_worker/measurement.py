@@ -96,11 +96,11 @@ class Measurement:
         for refused, reason in refusals:
             if refused:
                 return reason
-        from . import collector, monitor  # sys.monitoring is there
+        from . import callbacks, collector  # sys.monitoring is there
 
         try:
             collector.take_over(self.cov)
-        except monitor.UnusableError as error:
+        except callbacks.UnusableError as error:
             self.notes.append(f"measured by the C tracer, which is slower: {error}")
             return str(error)
         return ""

@@ -17,8 +17,7 @@ from covfleet.jenkins.display import News, Screen
 from covfleet.jenkins.follow import Follower, Moment
 from covfleet.jenkins.quoting import groovy
 from covfleet.jenkins.stored import Watched, build_of, names
-from covfleet.jenkins.trigger import Place as Where
-from covfleet.jenkins.trigger import new_request, start
+from covfleet.jenkins.trigger import TriggeredBuild, new_request, start
 from covfleet.model import Heartbeat
 from covfleet.ports.controller import Build, Stage, SubBuild
 from covfleet.store.documents import to_json
@@ -96,7 +95,7 @@ def test_the_queue_is_shown_with_reason_and_position(
     controller.trigger("other", {"REQUEST_ID": "theirs"})
     number = controller.trigger("covfleet", PARAMETERS)
     controller.trigger("other", {"REQUEST_ID": "later"})
-    follower(controller, display, HandClock()).follow(Where(queue_item=number))
+    follower(controller, display, HandClock()).follow(TriggeredBuild(queue_item=number))
     waits = [moment for moment in display.moments if moment.build is None]
     assert {(moment.waits_for, moment.before_it) for moment in waits} == {
         ("Waiting for next available executor on covfleet", 1)
@@ -109,7 +108,7 @@ def test_a_queue_item_that_the_controller_has_forgotten_is_found_as_a_build(
     number = controller.trigger("covfleet", PARAMETERS)
     jenkins.begin(jenkins.items[number])
     jenkins.items[number].forgotten = True
-    build = follower(controller, display, HandClock()).follow(Where(queue_item=number))
+    build = follower(controller, display, HandClock()).follow(TriggeredBuild(queue_item=number))
     assert (build.number, build.result) == (1, "SUCCESS")
 
 
@@ -119,7 +118,7 @@ def test_a_queue_item_whose_number_was_given_again_is_not_taken_for_ours(
     theirs = controller.trigger("covfleet", {"REQUEST_ID": "theirs"})
     ours = controller.trigger("covfleet", PARAMETERS)
     jenkins.looks = 0
-    build = follower(controller, display, HandClock()).follow(Where(queue_item=theirs))
+    build = follower(controller, display, HandClock()).follow(TriggeredBuild(queue_item=theirs))
     assert build.queue_id == ours
 
 
@@ -129,7 +128,7 @@ def test_a_request_that_was_cancelled_is_told(
     number = controller.trigger("covfleet", PARAMETERS)
     jenkins.items[number].cancelled = True
     with pytest.raises(InterruptedRunError, match="taken out of the queue"):
-        follower(controller, display, HandClock()).follow(Where(queue_item=number))
+        follower(controller, display, HandClock()).follow(TriggeredBuild(queue_item=number))
 
 
 def test_a_request_that_is_nowhere_is_told(
@@ -139,7 +138,7 @@ def test_a_request_that_is_nowhere_is_told(
     jenkins.items.clear()
     clock = HandClock()
     with pytest.raises(JenkinsError, match="neither in the queue nor a build") as raised:
-        follower(controller, display, clock).follow(Where(queue_item=number))
+        follower(controller, display, clock).follow(TriggeredBuild(queue_item=number))
     assert "covfleet jenkins run" in raised.value.hint
     assert clock.sleeps < 20
 
@@ -155,7 +154,7 @@ def test_a_restart_in_the_middle_loses_and_repeats_nothing(
     jenkins.scripts["covfleet"] = lines(8)
     number = controller.trigger("covfleet", PARAMETERS)
     clock = HandClock(*[lambda: None] * 3, jenkins.stop, lambda: None, up)
-    build = follower(controller, display, clock, show_console=True).follow(Where(queue_item=number))
+    build = follower(controller, display, clock, show_console=True).follow(TriggeredBuild(queue_item=number))
     assert build.result == "SUCCESS"
     assert display.text == "".join(f"line {n}\n" for n in range(1, 9))
     assert "waiting for it to come back" in display.lines[0]
@@ -179,7 +178,9 @@ def test_an_answer_that_broke_is_asked_for_again(
     jenkins.scripts["covfleet"] = lines(4)
     number = controller.trigger("covfleet", PARAMETERS)
     jenkins.fail("GET", path, how, times=2)
-    build = follower(controller, display, HandClock(), show_console=True).follow(Where(queue_item=number))
+    build = follower(controller, display, HandClock(), show_console=True).follow(
+        TriggeredBuild(queue_item=number)
+    )
     assert build.result == "SUCCESS"
     assert display.text == "line 1\nline 2\nline 3\nline 4\n"
 
@@ -190,7 +191,7 @@ def test_a_login_that_ends_in_the_middle_is_told(
     number = controller.trigger("covfleet", PARAMETERS)
     jenkins.fail("GET", "/covfleet/1/api", "401")
     with pytest.raises(JenkinsError, match="401"):
-        follower(controller, display, HandClock()).follow(Where(queue_item=number))
+        follower(controller, display, HandClock()).follow(TriggeredBuild(queue_item=number))
 
 
 def test_a_build_that_was_deleted_is_told(
@@ -200,7 +201,7 @@ def test_a_build_that_was_deleted_is_told(
     number = controller.trigger("covfleet", PARAMETERS)
     clock = HandClock(jenkins.builds.clear)
     with pytest.raises(JenkinsError, match="covfleet #1 is gone"):
-        follower(controller, display, clock).follow(Where(queue_item=number))
+        follower(controller, display, clock).follow(TriggeredBuild(queue_item=number))
 
 
 def test_a_controller_that_does_not_come_back_ends_the_watch(
@@ -210,7 +211,7 @@ def test_a_controller_that_does_not_come_back_ends_the_watch(
     jenkins.fail("GET", "", "503", times=100_000)
     clock = HandClock()
     with pytest.raises(JenkinsUnavailableError):
-        follower(controller, display, clock).follow(Where(queue_item=number))
+        follower(controller, display, clock).follow(TriggeredBuild(queue_item=number))
     assert 600 < clock.seconds - 1000 < 1800
     assert len(display.lines) == 1
 
@@ -226,7 +227,7 @@ def test_a_console_that_lost_its_end_in_a_crash_is_not_shown_twice(
         jenkins.builds["covfleet"][0].console = "line 1\n"
 
     clock = HandClock(lambda: None, lambda: None, lose)
-    follower(controller, display, clock, show_console=True).follow(Where(queue_item=number))
+    follower(controller, display, clock, show_console=True).follow(TriggeredBuild(queue_item=number))
     assert display.text.count("line 1\n") == 1
     assert display.text.endswith("line 5\n")
 
@@ -243,7 +244,7 @@ def test_a_multi_job_s_failure_is_read_from_the_child_that_failed(
     sub = {"jobName": "child", "buildNumber": 1, "result": "FAILURE", "url": "job/child/1/"}
     jenkins.scripts["covfleet"] = Script((Step("one\n", sub_builds=(sub,)),), "FAILURE")
     watch = follower(controller, display, HandClock())
-    build = watch.follow(Where(queue_item=controller.trigger("covfleet", PARAMETERS)))
+    build = watch.follow(TriggeredBuild(queue_item=controller.trigger("covfleet", PARAMETERS)))
     assert watch.failure_code(build) == 5
 
 
@@ -252,7 +253,7 @@ def test_a_failure_that_no_console_explains_has_no_code(
 ) -> None:
     jenkins.scripts["covfleet"] = Script((Step("java.lang.NullPointerException\n"),), "FAILURE")
     watch = follower(controller, display, HandClock(), show_console=True)
-    build = watch.follow(Where(queue_item=controller.trigger("covfleet", PARAMETERS)))
+    build = watch.follow(TriggeredBuild(queue_item=controller.trigger("covfleet", PARAMETERS)))
     assert watch.failure_code(build) is None
 
 

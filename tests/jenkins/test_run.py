@@ -13,7 +13,7 @@ from covfleet.adapters.jenkins.controller import JenkinsController
 from covfleet.errors import ConfigurationError, JenkinsError, JenkinsUnavailableError, PipelineError
 from covfleet.jenkins.jobs import definitions
 from covfleet.jenkins.outcome import code_in_console, judge
-from covfleet.jenkins.trigger import Request, find, locate, new_request, start
+from covfleet.jenkins.trigger import TriggerRequest, find, locate, new_request, start
 from covfleet.ports.controller import Build
 from covfleet.settings.schema import Settings
 from support.controllers import HandClock, Place
@@ -21,7 +21,7 @@ from support.fake_jenkins import MULTIJOB, PIPELINE, FakeJenkins, Script, Step, 
 from support.processes import covfleet
 
 JOB = job_xml("SHARDS", "COMMIT", "REPLAN", "REQUEST_ID", root=PIPELINE)
-REQUEST = Request("covfleet", "r1", {"SHARDS": "3"})
+REQUEST = TriggerRequest("covfleet", "r1", {"SHARDS": "3"})
 
 
 @pytest.fixture

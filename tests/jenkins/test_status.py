@@ -12,7 +12,7 @@ from covfleet.adapters.folder.store import LocalStore
 from covfleet.adapters.jenkins.controller import JenkinsController
 from covfleet.jenkins.follow import Follower
 from covfleet.jenkins.stored import stored
-from covfleet.jenkins.trigger import Place
+from covfleet.jenkins.trigger import TriggeredBuild
 from covfleet.model import DataFile, Ledger, ReportManifest, ShardShare, Totals, Verdict
 from covfleet.store.documents import to_json
 from covfleet.store.keys import BuildKeys
@@ -50,7 +50,9 @@ def build(controller: JenkinsController, jenkins: FakeJenkins, result: str = "SU
     """Have a build, from its start to its end."""
     jenkins.scripts["covfleet"] = Script((Step("x\n"),), result)
     number = controller.trigger("covfleet", {"REQUEST_ID": "r1", **given})
-    Follower(controller, HandClock(), Nobody(), "covfleet", "r1", lambda _build: None).follow(Place(number))
+    Follower(controller, HandClock(), Nobody(), "covfleet", "r1", lambda _build: None).follow(
+        TriggeredBuild(number)
+    )
     revision = {"SHA1": COMMIT, "branch": [{"name": "refs/remotes/origin/main"}]}
     jenkins.builds["covfleet"][-1].actions = [{"lastBuiltRevision": revision}]
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from covfleet.errors import StoreError
 from covfleet.model import ReportManifest, Verdict
-from covfleet.report.stage import Places, report_build
+from covfleet.report.stage import ReportFolders, report_build
 from covfleet.store.build import StoredBuild
 from covfleet.store.documents import from_json
 from covfleet.store.keys import BuildKeys, report_cache, reported
@@ -33,7 +33,7 @@ class Machines:
         self.number += 1
         out = self.folder / f"out-{self.number}"
         cache = self.folder / (machine or f"machine-{self.number}")
-        places = Places(self.folder, out, cache)
+        places = ReportFolders(self.folder, out, cache)
         report_build(StoredBuild(self.store, keys), places, workers=2, narrate=self.told.append)
         manifest = from_json(ReportManifest, self.store.get(keys.manifest).data, name="manifest")
         for file in manifest.files:

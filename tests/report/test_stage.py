@@ -11,7 +11,7 @@ import pytest
 from covfleet.errors import IncompleteDataError, StoreError
 from covfleet.gate.stage import gate_build
 from covfleet.model import Ledger, ReportManifest, Totals
-from covfleet.report.stage import Places, report_build
+from covfleet.report.stage import ReportFolders, report_build
 from covfleet.settings.schema import GateSettings
 from covfleet.store.build import StoredBuild
 from covfleet.store.documents import from_json, to_json
@@ -27,7 +27,7 @@ def store(tmp_path: Path) -> TroubledStore:
     return combined_build(tmp_path)
 
 
-def report(store: TroubledStore, places: Places) -> tuple[Totals, Ledger]:
+def report(store: TroubledStore, places: ReportFolders) -> tuple[Totals, Ledger]:
     return report_build(StoredBuild(store, KEYS), places, workers=1, narrate=print)
 
 
@@ -39,7 +39,7 @@ def test_a_build_that_is_not_combined_is_refused(tmp_path: Path) -> None:
     with pytest.raises(IncompleteDataError, match="isn't combined") as caught:
         report_build(
             StoredBuild(TroubledStore(tmp_path / "store"), KEYS),
-            Places(tmp_path, tmp_path / "out"),
+            ReportFolders(tmp_path, tmp_path / "out"),
             workers=2,
             narrate=print,
         )
@@ -49,7 +49,7 @@ def test_a_build_that_is_not_combined_is_refused(tmp_path: Path) -> None:
 def test_a_ledger_without_combined_data_is_refused(store: TroubledStore, tmp_path: Path) -> None:
     store.put(KEYS.ledger, to_json(replace(stored_ledger(store), combined=None, verdict="conflicting")))
     with pytest.raises(IncompleteDataError, match="names no combined data"):
-        report(store, Places(tmp_path, tmp_path / "out"))
+        report(store, ReportFolders(tmp_path, tmp_path / "out"))
 
 
 def test_data_that_the_ledger_does_not_describe_is_refused(store: TroubledStore, tmp_path: Path) -> None:
@@ -57,7 +57,7 @@ def test_data_that_the_ledger_does_not_describe_is_refused(store: TroubledStore,
     flipped[5000] ^= 1
     store.put(KEYS.combined, bytes(flipped))
     with pytest.raises(IncompleteDataError, match="not the data that the ledger describes") as caught:
-        report(store, Places(tmp_path, tmp_path / "out"))
+        report(store, ReportFolders(tmp_path, tmp_path / "out"))
     assert caught.value.exit_code == 5
     assert not (tmp_path / "out").exists()
 
@@ -71,17 +71,17 @@ def test_an_interrupted_upload_leaves_no_manifest_and_again_completes_it(
 
     store.before_write = breaks
     with pytest.raises(StoreError, match="connection lost"):
-        report(store, Places(tmp_path, tmp_path / "out"))
+        report(store, ReportFolders(tmp_path, tmp_path / "out"))
     assert KEYS.manifest not in store.objects
     store.before_write = lambda key: None
-    report(store, Places(tmp_path, tmp_path / "out"))
+    report(store, ReportFolders(tmp_path, tmp_path / "out"))
     assert KEYS.manifest in store.objects
 
 
 def test_the_reports_and_their_manifest_are_stored_with_content_types(
     store: TroubledStore, tmp_path: Path
 ) -> None:
-    totals, ledger = report(store, Places(tmp_path, tmp_path / "out"))
+    totals, ledger = report(store, ReportFolders(tmp_path, tmp_path / "out"))
     assert ledger == stored_ledger(store)
     described = from_json(ReportManifest, store.get(KEYS.manifest).data, name="manifest")
     assert (described.totals, described.data_sha256) == (totals, ledger.combined and ledger.combined.sha256)
@@ -100,7 +100,7 @@ def test_the_reports_and_their_manifest_are_stored_with_content_types(
 def test_outcomes_come_in_the_order_of_the_plan_with_contexts_and_notes(
     store: TroubledStore, tmp_path: Path
 ) -> None:
-    report(store, Places(tmp_path, tmp_path / "out"))
+    report(store, ReportFolders(tmp_path, tmp_path / "out"))
     cases = ET.parse(tmp_path / "out/junit.xml").getroot()[0]
     assert [case.get("name") for case in cases] == ["test_tiers", "test_net"]
     assert "test_net" in next((tmp_path / "out/html").glob("*prices_py.html")).read_text()
@@ -110,7 +110,7 @@ def test_outcomes_come_in_the_order_of_the_plan_with_contexts_and_notes(
 def test_nothing_is_left_in_the_working_folder(store: TroubledStore, tmp_path: Path) -> None:
     workdir = tmp_path / "work"
     workdir.mkdir()
-    report(store, Places(workdir, tmp_path / "out"))
+    report(store, ReportFolders(workdir, tmp_path / "out"))
     assert list(workdir.iterdir()) == []
 
 
@@ -118,11 +118,11 @@ def test_a_build_without_a_plan_is_reported_from_the_checkout(store: TroubledSto
     store.put(KEYS.ledger, to_json(replace(stored_ledger(store), verdict="unverified")))
     (store.root / KEYS.plan).unlink()
     with pytest.raises(IncompleteDataError, match="no plan"):
-        report(store, Places(tmp_path, tmp_path / "out"))
+        report(store, ReportFolders(tmp_path, tmp_path / "out"))
     checkout = tmp_path / "measured" / "project"
     totals, _ = report_build(
         StoredBuild(store, KEYS),
-        Places(tmp_path, tmp_path / "out", source_dir=checkout),
+        ReportFolders(tmp_path, tmp_path / "out", source_dir=checkout),
         workers=2,
         narrate=print,
     )

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from covfleet.adapters.folder.store import LocalStore
 from covfleet.combine.build import combine_build
-from covfleet.report.stage import Places, report_build
+from covfleet.report.stage import ReportFolders, report_build
 from covfleet.store.build import StoredBuild
 from covfleet.watch.follow import combining_ahead
 from covfleet.watch.rehearsal import Rehearsals
@@ -51,7 +51,9 @@ def report(tmp_path: Path, store: LocalStore, name: str, cache: Path) -> dict[st
     """Combine and report the whole build; return coverage.py's files by name, without their time stamps."""
     combine_build(StoredBuild(store, KEYS), tmp_path / f"work-{name}", allow_partial=False, workers=2)
     out = tmp_path / name
-    report_build(StoredBuild(store, KEYS), Places(tmp_path, out, cache), workers=2, narrate=pytest.fail)
+    report_build(
+        StoredBuild(store, KEYS), ReportFolders(tmp_path, out, cache), workers=2, narrate=pytest.fail
+    )
     paths = [path for kind in ("*.html", "coverage.*") for path in out.rglob(kind)]
     return {path.relative_to(out).as_posix(): STAMPS.sub(b"", path.read_bytes()) for path in paths}
 

@@ -9,7 +9,7 @@ from covfleet.combine.gather import Transfers
 from covfleet.model import Checkout, Ledger, Totals
 from covfleet.ports.narration import Narrate
 from covfleet.report.cache.branch import cache_here
-from covfleet.report.stage import Places
+from covfleet.report.stage import ReportFolders
 from covfleet.report.write import ReportRequest, write_reports
 from covfleet.store.commit import StoredCommit
 from covfleet.store.sources import manifest, pack, unpack
@@ -18,38 +18,38 @@ from covfleet.store.sources import manifest, pack, unpack
 def report_folder(
     commit: StoredCommit,
     checkout: Checkout,
-    places: Places,
+    folders: ReportFolders,
     *,
     contexts: bool,
     workers: int,
     narrate: Narrate,
 ) -> tuple[Totals, Ledger]:
-    """Combine a commit's folder and write its reports into ``places.out``; return totals and ledger.
+    """Combine a commit's folder and write its reports into ``folders.out``; return totals and ledger.
 
     Raises:
         ConfigurationError, IncompleteDataError, StoreError: see ``combine_folder`` and ``write_reports``.
     """
     combined = combine_folder(
         commit,
-        places.workdir,
+        folders.workdir,
         project=project_of(checkout),
         allow_partial=False,
         transfers=Transfers(workers),
     )
-    root, folder = Path(checkout.root), places.workdir / "sources"
+    root, folder = Path(checkout.root), folders.workdir / "sources"
     sources = manifest(root, checkout.files)
     archive = folder.with_suffix(".tar.zst")
     pack(root, sources, archive)
     unpack(archive, folder, sources)
-    assert places.cache is not None
-    with cache_here(places.cache, narrate) as cache:
+    assert folders.cache is not None
+    with cache_here(folders.cache, narrate) as cache:
         totals = write_reports(
             ReportRequest(
                 data_file=combined.data_file,
                 source_dir=folder,
                 ledger=combined.ledger,
                 outcomes=combined.outcomes,
-                out=places.out,
+                out=folders.out,
                 contexts=contexts,
                 cache=cache,
             )

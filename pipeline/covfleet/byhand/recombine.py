@@ -19,7 +19,7 @@ from covfleet.ports.clock import Clock
 from covfleet.ports.narration import Narrate
 from covfleet.ports.object_store import ObjectStore
 from covfleet.publish.stage import publish_build
-from covfleet.report.stage import Places, report_build
+from covfleet.report.stage import ReportFolders, report_build
 from covfleet.store.build import StoredBuild
 from covfleet.store.transfer import probe_write
 from covfleet.text import counted
@@ -30,7 +30,7 @@ _NAMES_SHOWN = 10
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
+class RecombineRequest:
     """What to combine again, with which tools, and where to."""
 
     build: StoredBuild
@@ -58,7 +58,7 @@ class Recombined:
     site: str  # where the HTML report was published; empty if it wasn't
 
 
-def recombine(request: Request) -> Recombined:
+def recombine(request: RecombineRequest) -> Recombined:
     """Combine, report and publish a build that was planned and run before.
 
     Raises:
@@ -91,7 +91,7 @@ def recombine(request: Request) -> Recombined:
     )
 
 
-def _check_ended(request: Request) -> None:
+def _check_ended(request: RecombineRequest) -> None:
     """Refuse a build that shards still work on, or that lacks batches and may not."""
     summary, name = request.summary, request.build.name
     if not summary.created_at:
@@ -115,7 +115,7 @@ def _check_ended(request: Request) -> None:
     )
 
 
-def _at_work(request: Request) -> tuple[int, ...]:
+def _at_work(request: RecombineRequest) -> tuple[int, ...]:
     """Return the shards that give a sign of life; waits until one does, at most ``silence_s`` seconds.
 
     Clocks of machines differ, so one moment tells nothing: only who beats while we look is known to live.
@@ -132,7 +132,7 @@ def _at_work(request: Request) -> tuple[int, ...]:
     return ()
 
 
-def _beats(request: Request) -> dict[int, str]:
+def _beats(request: RecombineRequest) -> dict[int, str]:
     """Return the etags of the heartbeats that may be of live shards, by shard."""
     recent = request.clock.now() - _LONG_AGO
     return {shard: info.etag for shard, info in request.build.beats().items() if info.modified > recent}
@@ -178,7 +178,7 @@ def _combined_before(build: StoredBuild) -> str:
     return ledger.combined.sha256 if ledger and ledger.combined else ""
 
 
-def _report(request: Request) -> tuple[Totals, bool]:
+def _report(request: RecombineRequest) -> tuple[Totals, bool]:
     """Make the reports if the store has none of this data, or if they are wanted here; say if they changed.
 
     They carry the time at which they were made, so making them again would change them.
@@ -194,6 +194,6 @@ def _report(request: Request) -> tuple[Totals, bool]:
             return manifest.totals, False
     out = request.reports or request.workdir / "reports"
     totals, _ = report_build(
-        build, Places(request.workdir, out), workers=request.workers, narrate=request.narrate
+        build, ReportFolders(request.workdir, out), workers=request.workers, narrate=request.narrate
     )
     return totals, True

@@ -26,7 +26,7 @@ from covfleet.jenkins.jobs import job_names
 from covfleet.jenkins.outcome import judge
 from covfleet.jenkins.status import BuildRow, last_builds
 from covfleet.jenkins.stored import Watched, build_of, stored
-from covfleet.jenkins.trigger import Place, Request, locate, new_request, start
+from covfleet.jenkins.trigger import TriggeredBuild, TriggerRequest, locate, new_request, start
 from covfleet.model import floor_percent
 from covfleet.ports.controller import Build, Controller
 from covfleet.settings.names import branch_name
@@ -70,16 +70,16 @@ def run(call: Call, *, follows: bool, show_console: bool, driver: str | None, **
     controller, job = _controller(session), _job(session, driver)
     request = new_request(job, _parameters(session, **asked))
     try:
-        place = start(controller, session.clock, request, session.narrate)
+        triggered = start(controller, session.clock, request, session.narrate)
         if follows or show_console:
-            _follow(session, controller, request, place, show_console=show_console)
+            _follow(session, controller, request, triggered, show_console=show_console)
             return
     except KeyboardInterrupt:
         raise _left(request.id) from None
     if call.as_json:
-        click.echo(json.dumps(_requested(request, place), indent=2))
+        click.echo(json.dumps(_requested(request, triggered), indent=2))
     else:
-        click.echo(f"{job}: request {request.id} is item {place.queue_item} of the queue")
+        click.echo(f"{job}: request {request.id} is item {triggered.queue_item} of the queue")
         session.narrate(f"follow it with: covfleet jenkins follow {request.id}")
 
 
@@ -100,9 +100,11 @@ def follow(call: Call, *, wanted: str | None, show_console: bool, driver: str | 
     session = Session(call)
     controller, job = _controller(session), _job(session, driver)
     wanted = wanted or _newest(controller, job)
-    request_id, place = locate(controller, job, wanted)
+    request_id, triggered = locate(controller, job, wanted)
     try:
-        _follow(session, controller, Request(job, request_id, {}), place, show_console=show_console)
+        _follow(
+            session, controller, TriggerRequest(job, request_id, {}), triggered, show_console=show_console
+        )
     except KeyboardInterrupt:
         raise _left(wanted) from None
 
@@ -176,7 +178,12 @@ def _newest(controller: Controller, job: str) -> str:
 
 
 def _follow(
-    session: Session, controller: Controller, request: Request, place: Place, *, show_console: bool
+    session: Session,
+    controller: Controller,
+    request: TriggerRequest,
+    triggered: TriggeredBuild,
+    *,
+    show_console: bool,
 ) -> None:
     """Show a build to its end, print what came out of it, and raise what its result means."""
     with Screen(Console(stderr=True), sys.stderr if session.call.as_json else sys.stdout) as screen:
@@ -184,7 +191,7 @@ def _follow(
         follower = Follower(
             controller, session.clock, screen, request.job, request.id, watched.status, show_console
         )
-        build = follower.follow(place)
+        build = follower.follow(triggered)
         code = _failure_code(session, follower, build) if build.result == "FAILURE" else None
     _print_end(session, request, build)
     judge(build, code)
@@ -209,7 +216,7 @@ def _code_in_store(session: Session, build: Build) -> int | None:
     return None
 
 
-def _print_end(session: Session, request: Request, build: Build) -> None:
+def _print_end(session: Session, request: TriggerRequest, build: Build) -> None:
     """Print the figures, as far as the store knows them."""
     left = _quietly(lambda: stored(session.open_to_read(), build))
     manifest, ledger = (left.manifest, left.ledger) if left else (None, None)
@@ -222,7 +229,7 @@ def _print_end(session: Session, request: Request, build: Build) -> None:
             "verdict": ledger.verdict if ledger else None,
             "total_percent": coverage,
         }
-        click.echo(json.dumps({**_requested(request, Place(build.queue_id)), **known}, indent=2))
+        click.echo(json.dumps({**_requested(request, TriggeredBuild(build.queue_id)), **known}, indent=2))
     elif manifest and ledger:
         click.echo(f"coverage {coverage}%, {ledger.verdict}, commit {ledger.commit}")
 
@@ -235,8 +242,8 @@ def _quietly(ask: Callable[[], Any]) -> Any:
         return None
 
 
-def _requested(request: Request, place: Place) -> dict[str, Any]:
-    return {"version": 1, "job": request.job, "request": request.id, "queue_item": place.queue_item}
+def _requested(request: TriggerRequest, triggered: TriggeredBuild) -> dict[str, Any]:
+    return {"version": 1, "job": request.job, "request": request.id, "queue_item": triggered.queue_item}
 
 
 def _left(wanted: str) -> InterruptedRunError:

@@ -12,7 +12,7 @@ from covfleet.adapters.folder.atomic import replacing
 from covfleet.adapters.folder.overlay import OverlayStore
 from covfleet.adapters.folder.store import LocalStore
 from covfleet.byhand.builds import BuildSummary, choose, list_builds
-from covfleet.byhand.recombine import Recombined, Request, recombine
+from covfleet.byhand.recombine import Recombined, RecombineRequest, recombine
 from covfleet.byhand.table import table
 from covfleet.commands.common import figures, options
 from covfleet.commands.common.options import Call
@@ -68,7 +68,7 @@ def command(call: Call, output: Path | None) -> None:
         summaries = list_builds(commit, workers=settings.s3.connections)
         chosen = choose(commit, summaries, call.build)
         session.narrate(table(summaries, chosen.build))
-        request = Request(
+        request = RecombineRequest(
             build=StoredCommit(_written_to(commit.store, workdir, output), commit.keys).build(chosen.build),
             summary=chosen,
             workdir=workdir,

@@ -13,7 +13,7 @@ from covfleet.commands.common.options import Call
 from covfleet.commands.common.session import Session
 from covfleet.model import Ledger, Totals
 from covfleet.report.own.terminal import print_summary
-from covfleet.report.stage import Places, report_build
+from covfleet.report.stage import ReportFolders, report_build
 
 
 @options.command(
@@ -48,12 +48,12 @@ def command(call: Call) -> None:
 def _report(session: Session, workdir: Path, out: Path) -> tuple[Totals, Ledger]:
     workers, cache = session.settings.s3.connections, session.own_folder() / "cache"
     if build := session.find_build():
-        places = Places(workdir, out, cache)
+        places = ReportFolders(workdir, out, cache)
         return report_build(build, places, workers=workers, narrate=session.narrate)
     return report_folder(
         session.commit(),
         session.checkout,
-        Places(workdir, out, cache),
+        ReportFolders(workdir, out, cache),
         contexts=session.settings.contexts,
         workers=workers,
         narrate=session.narrate,

@@ -8,7 +8,7 @@ from typing import ParamSpec, Protocol, TypeVar
 
 from covfleet.errors import InterruptedRunError, JenkinsError, JenkinsNotFoundError, JenkinsUnavailableError
 from covfleet.jenkins.outcome import code_in_console
-from covfleet.jenkins.trigger import REQUEST_ID, Place, find
+from covfleet.jenkins.trigger import REQUEST_ID, TriggeredBuild, find
 from covfleet.ports.clock import Clock
 from covfleet.ports.controller import Build, Controller, QueueItem, Stage
 from covfleet.store.status import BuildStatus
@@ -68,14 +68,14 @@ class Follower:
     _stages: tuple[Stage, ...] = ()
     _silent_since: float | None = None
 
-    def follow(self, place: Place) -> Build:
+    def follow(self, triggered: TriggeredBuild) -> Build:
         """Return the build once it has ended.
 
         Raises:
             InterruptedRunError: it was taken out of the queue.
             JenkinsError: it is gone, or the controller doesn't come back.
         """
-        number = place.build or self._leave_queue(place.queue_item)
+        number = triggered.build or self._leave_queue(triggered.queue_item)
         build = self._watch(number)
         if self.show_console:
             self._drain(number)
@@ -108,10 +108,10 @@ class Follower:
                 self.clock.sleep(_LOOK_EVERY_S)
                 continue
             looks += 1
-            place = self._patiently(find, self.controller, self.job, self.request_id) or Place()
-            if place.build:
-                return place.build
-            number = place.queue_item
+            triggered = self._patiently(find, self.controller, self.job, self.request_id) or TriggeredBuild()
+            if triggered.build:
+                return triggered.build
+            number = triggered.queue_item
             self.clock.sleep(_LOOK_EVERY_S)
         raise JenkinsError(
             f"request {self.request_id} of the job {self.job} is neither in the queue nor a build any more",

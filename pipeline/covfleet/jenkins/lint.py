@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from covfleet.jenkins.requirements import known_steps, lacks, least_versions
-from covfleet.jenkins.steps import Call, calls
+from covfleet.jenkins.steps import StepCall, calls
 from covfleet.ports.controller import Controller
 from covfleet.settings.schema import JenkinsSettings
 
@@ -85,7 +85,7 @@ def check_steps(
     """
     known, least = known_steps(settings), least_versions(settings)
 
-    def check(call: Call) -> Finding | None:
+    def check(call: StepCall) -> Finding | None:
         if call.step not in known:
             return _at(call, _unknown(call.step))
         needs = [(known[call.step], f"the step {call.step}")]
@@ -104,7 +104,7 @@ def _all(
     return tuple(sorted({*syntax, *check_steps(jenkinsfile, settings, installed)}))
 
 
-def _at(call: Call, message: str) -> Finding:
+def _at(call: StepCall, message: str) -> Finding:
     return Finding(call.line, call.column, message)
 
 

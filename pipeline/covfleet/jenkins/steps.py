@@ -48,7 +48,7 @@ _NO_CALL_BEHIND = {".", "new", "import", "package"}
 
 
 @dataclass(frozen=True, slots=True)
-class Call:
+class StepCall:
     """A step that a Jenkinsfile calls: its name, and where it is called first; both count from 1."""
 
     step: str
@@ -66,17 +66,17 @@ class _Token:
         return any(is_token_subtype(self.kind, kind) for kind in kinds)
 
 
-def calls(jenkinsfile: str) -> tuple[Call, ...]:
+def calls(jenkinsfile: str) -> tuple[StepCall, ...]:
     """Return the steps that a Jenkinsfile calls, each once, in the order of their first calls."""
     tokens = list(_tokens(jenkinsfile))
     known = {*_declared(tokens), *_DECLARATIVE, *_OF_JENKINS}
     starts = [0, *(at + 1 for at, char in enumerate(jenkinsfile) if char == "\n")]
-    found: dict[str, Call] = {}
+    found: dict[str, StepCall] = {}
     for number, token in enumerate(tokens):
         if token.text in known or not _is_call(tokens, number, jenkinsfile):
             continue
         line = bisect(starts, token.at)
-        found.setdefault(token.text, Call(token.text, line, token.at - starts[line - 1] + 1))
+        found.setdefault(token.text, StepCall(token.text, line, token.at - starts[line - 1] + 1))
     return tuple(found.values())
 
 

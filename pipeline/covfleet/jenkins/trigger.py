@@ -30,7 +30,7 @@ _PATIENCE_S = 600.0
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
+class TriggerRequest:
     """A build that is wanted of a job."""
 
     job: str
@@ -44,19 +44,19 @@ class Request:
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class TriggeredBuild:
     """Where a request is: an item of the queue, or already a build."""
 
     queue_item: int | None = None
     build: int | None = None
 
 
-def new_request(job: str, parameters: Mapping[str, str]) -> Request:
+def new_request(job: str, parameters: Mapping[str, str]) -> TriggerRequest:
     """Return a request with an id of its own."""
-    return Request(job, f"r{secrets.token_hex(8)}", parameters)  # never a number, as builds have
+    return TriggerRequest(job, f"r{secrets.token_hex(8)}", parameters)  # never a number, as builds have
 
 
-def start(controller: Controller, clock: Clock, request: Request, say: Narrate) -> Place:
+def start(controller: Controller, clock: Clock, request: TriggerRequest, say: Narrate) -> TriggeredBuild:
     """Have the request's build started, once, and return where it waits or runs.
 
     Raises:
@@ -66,32 +66,32 @@ def start(controller: Controller, clock: Clock, request: Request, say: Narrate) 
     _check_parameters(request, controller.parameters(request.job))
     for attempt in range(1, _ATTEMPTS + 1):
         try:
-            return Place(queue_item=controller.trigger(request.job, request.all_parameters))
+            return TriggeredBuild(queue_item=controller.trigger(request.job, request.all_parameters))
         except JenkinsUnavailableError as error:
             say(f"{error}; looking whether it was accepted all the same")
-            if place := _look_for(controller, clock, request):
-                return place
+            if triggered := _look_for(controller, clock, request):
+                return triggered
             if attempt == _ATTEMPTS:
                 raise
             say("it was not accepted: asking again")
     raise AssertionError("unreachable")
 
 
-def find(controller: Controller, job: str, request_id: str) -> Place | None:
+def find(controller: Controller, job: str, request_id: str) -> TriggeredBuild | None:
     """Return where a request is, ``None`` if neither the queue nor the newest builds know it.
 
     The queue first: what leaves it in between is found among the builds.
     """
     for item in controller.queue():
         if item.job == job and item.parameters.get(REQUEST_ID) == request_id:
-            return Place(queue_item=item.id)
+            return TriggeredBuild(queue_item=item.id)
     for build in controller.builds(job, LOOK_BACK):
         if build.parameters.get(REQUEST_ID) == request_id:
-            return Place(build=build.number)
+            return TriggeredBuild(build=build.number)
     return None
 
 
-def _look_for(controller: Controller, clock: Clock, request: Request) -> Place | None:
+def _look_for(controller: Controller, clock: Clock, request: TriggerRequest) -> TriggeredBuild | None:
     """Look until the request is found, or hasn't been for so long that it never arrived.
 
     Raises:
@@ -103,8 +103,8 @@ def _look_for(controller: Controller, clock: Clock, request: Request) -> Place |
         clock.sleep(_LOOK_EVERY_S)
         now = clock.monotonic()
         try:
-            if place := find(controller, request.job, request.id):
-                return place
+            if triggered := find(controller, request.job, request.id):
+                return triggered
         except JenkinsUnavailableError as error:
             if now - began > _PATIENCE_S:
                 raise JenkinsUnavailableError(
@@ -117,7 +117,7 @@ def _look_for(controller: Controller, clock: Clock, request: Request) -> Place |
             return None
 
 
-def _check_parameters(request: Request, declared: tuple[str, ...]) -> None:
+def _check_parameters(request: TriggerRequest, declared: tuple[str, ...]) -> None:
     missing = [name for name in request.all_parameters if name not in declared]
     if REQUEST_ID in missing:
         raise ConfigurationError(
@@ -131,8 +131,8 @@ def _check_parameters(request: Request, declared: tuple[str, ...]) -> None:
         )
 
 
-def locate(controller: Controller, job: str, wanted: str) -> tuple[str, Place]:
-    """Return the request's id and place of a build that a human names: by its number, or by a request's id.
+def locate(controller: Controller, job: str, wanted: str) -> tuple[str, TriggeredBuild]:
+    """Return the request's id and the build that a human names: by its number, or by a request's id.
 
     The id is empty for a build that nobody requested.
 
@@ -140,9 +140,9 @@ def locate(controller: Controller, job: str, wanted: str) -> tuple[str, Place]:
         JenkinsError: there is no such build.
     """
     if wanted.isdecimal() and (build := controller.build(job, int(wanted))):
-        return build.parameters.get(REQUEST_ID, ""), Place(build=build.number)
-    if place := find(controller, job, wanted):
-        return wanted, place
+        return build.parameters.get(REQUEST_ID, ""), TriggeredBuild(build=build.number)
+    if triggered := find(controller, job, wanted):
+        return wanted, triggered
     raise JenkinsError(
         f"the job {job} has no build {wanted}, and none of its {LOOK_BACK} newest was requested with that id",
         hint="`covfleet jenkins status` lists its builds.",

@@ -21,7 +21,7 @@ from covfleet.store.parallel import for_each
 
 
 @dataclass(frozen=True, slots=True)
-class Places:
+class ReportFolders:
     """Where reports are made on this machine."""
 
     workdir: Path  # an existing folder for temporary files
@@ -31,9 +31,9 @@ class Places:
 
 
 def report_build(
-    build: StoredBuild, places: Places, *, workers: int, narrate: Narrate
+    build: StoredBuild, folders: ReportFolders, *, workers: int, narrate: Narrate
 ) -> tuple[Totals, Ledger]:
-    """Write the reports of a combined build into ``places.out`` and upload them; return totals and ledger.
+    """Write the reports of a combined build into ``folders.out`` and upload them; return totals and ledger.
 
     What the branch's last build said of the same source and data is taken over, and what lies in the store
     with the same content is copied there. What can't be used of it is told to ``narrate``.
@@ -45,23 +45,23 @@ def report_build(
     """
     ledger = build.ledger()
     plan = _plan(build, ledger)
-    with tempfile.TemporaryDirectory(prefix="report-", dir=places.workdir) as temporary:
+    with tempfile.TemporaryDirectory(prefix="report-", dir=folders.workdir) as temporary:
         scratch = Path(temporary)
         request = ReportRequest(
             data_file=_data_file(build, ledger, scratch / "data"),
-            source_dir=places.source_dir or _sources(build, plan, scratch),
+            source_dir=folders.source_dir or _sources(build, plan, scratch),
             ledger=ledger,
             outcomes=_outcomes(build, plan, scratch / "results", workers),
-            out=places.out,
+            out=folders.out,
             contexts=plan is not None and plan.measurement.contexts,
             notes=_notes(plan),
         )
-        shelf = Shelf(build.store, ledger.branch, places.cache, scratch, narrate)
+        shelf = Shelf(build.store, ledger.branch, folders.cache, scratch, narrate)
         with shelf.open() as (cache, earlier):
             totals = write_reports(replace(request, cache=cache))
             created_at = plan.created_at if plan else build.combined_at()
-            manifest = _manifest(build, ledger, created_at, totals, places.out)
-            _upload(build, manifest, places.out, workers, earlier)
+            manifest = _manifest(build, ledger, created_at, totals, folders.out)
+            _upload(build, manifest, folders.out, workers, earlier)
             shelf.keep(cache, ledger)
     if earlier.fault:
         narrate(f"all reports were uploaded, as the store copies none: {earlier.fault}")

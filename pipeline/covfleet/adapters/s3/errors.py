@@ -122,7 +122,7 @@ _HINTS_BY_TYPE: tuple[tuple[type[Exception], str], ...] = (
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
+class S3Request:
     """What was asked of S3: ``target`` is the object or, for a listing, the prefix, as an ``s3://`` URL."""
 
     operation: Operation
@@ -153,7 +153,7 @@ def may_pass(error: Exception) -> bool:
     return isinstance(error, _PASSING_ERRORS)
 
 
-def explained(error: Exception, request: Request, attempts: int) -> StoreError:
+def explained(error: Exception, request: S3Request, attempts: int) -> StoreError:
     """Return the error to raise: what was asked, what S3 said, and what to do."""
     code = code_of(error)
     if code == "NoSuchKey" and request.operation == "read":
@@ -179,7 +179,7 @@ def _plain(text: str) -> str:
     return "".join(char for char in " ".join(text.split()) if char.isprintable())[:300]
 
 
-def _hint(error: Exception, request: Request) -> str:
+def _hint(error: Exception, request: S3Request) -> str:
     if hint := _HINTS_BY_CODE.get(code_of(error)):
         return hint
     if code_of(error).isdigit():  # botocore puts the HTTP status there when the answer names no error

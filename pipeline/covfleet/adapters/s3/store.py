@@ -30,7 +30,7 @@ from covfleet.adapters.s3.errors import (
     FAULTS,
     DamagedObjectError,
     Operation,
-    Request,
+    S3Request,
     credentials_are_stale,
     explained,
     may_pass,
@@ -187,7 +187,7 @@ class S3Store:
             except FAULTS as error:
                 tried += 1
                 if tried == self._settings.attempts or not may_pass(error):
-                    request = Request(operation, f"{self.url}/{key}", self._bucket)
+                    request = S3Request(operation, f"{self.url}/{key}", self._bucket)
                     raise explained(error, request, tried) from error
                 if credentials_are_stale(error):
                     self._renew(client)
