@@ -22,7 +22,7 @@ from covfleet.adapters.processes.launchers import WORKER
 from covfleet.worker.core_comparison import (
     OWN,
     STOCK,
-    Comparison,
+    CoreComparison,
     Pair,
     Sight,
     compare_until_sure,
@@ -45,11 +45,11 @@ class CoreRow:
     """What the cores saw of one suite."""
 
     suite: str
-    seen: Comparison
+    seen: CoreComparison
     racy: frozenset[Pair]  # what differed, and comes and goes when the tests concerned run alone
 
     @property
-    def unexplained(self) -> Comparison:
+    def unexplained(self) -> CoreComparison:
         """What the cores saw, without what comes and goes."""
         seen = self.seen
         return replace(seen, missed=seen.missed - self.racy, only_ours=seen.only_ours - self.racy)
@@ -112,7 +112,7 @@ def compare_cores(project: Project, folder: Path) -> CoreRow:
     return CoreRow(project.name, seen, racy(seen, look_again))
 
 
-def racy(seen: Comparison, look: Callable[[str, int], Set[Pair]]) -> frozenset[Pair]:
+def racy(seen: CoreComparison, look: Callable[[str, int], Set[Pair]]) -> frozenset[Pair]:
     """Look again, with both cores in turns, until everything that differed has been seen to come and go.
 
     ``look`` is given a core and how often both have looked before.

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 from covfleet.doctor.checks import cores_check
-from covfleet.doctor.cost import Cost, Measured, expected, sampled
-from covfleet.worker.core_comparison import Comparison
+from covfleet.doctor.cost import CoreCost, SampleCosts, expected, sampled
+from covfleet.worker.core_comparison import CoreComparison
 from support.interpreters import environment, monitoring_interpreter
 from support.runs import write_project
 
@@ -72,8 +72,8 @@ PAIR = ("app.py", 3, "t|run")
     ],
 )
 def test_what_the_own_core_misses_or_breaks_is_a_failure(missed, only_ours, failing, status, code, said):
-    seen = Comparison(1, 10, frozenset(), frozenset(missed), frozenset(only_ours), frozenset(failing))
-    check = cores_check(Measured(1, 1, 1, (Cost("none", 1.0, 1.0),), seen))
+    seen = CoreComparison(1, 10, frozenset(), frozenset(missed), frozenset(only_ours), frozenset(failing))
+    check = cores_check(SampleCosts(1, 1, 1, (CoreCost("none", 1.0, 1.0),), seen))
     assert check.status == status
     assert said in check.detail
     assert code in (0, check.exit_code)

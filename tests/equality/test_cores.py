@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 from checks.cores import MOST_TRIES, CoreRow, differences, measured, racy
 from checks.suites import Project
-from covfleet.worker.core_comparison import OWN, STOCK, Comparison, Pair, Sight, compare, pairs_in
+from covfleet.worker.core_comparison import OWN, STOCK, CoreComparison, Pair, Sight, compare, pairs_in
 from support.interpreters import environment, monitoring_interpreter
 from support.runs import write_project
 
 MISSED, ONLY_OURS = ("app.py", 1, "a|run"), ("app.py", 2, "b|run")
-SEEN = Comparison(2, 2, frozenset(), frozenset({MISSED}), frozenset({ONLY_OURS}))
+SEEN = CoreComparison(2, 2, frozenset(), frozenset({MISSED}), frozenset({ONLY_OURS}))
 
 
 def again(stock: Iterable[set[Pair]], own: Iterable[set[Pair]]) -> tuple[frozenset[Pair], int]:

@@ -17,7 +17,7 @@ from covfleet.commands.common import options
 from covfleet.commands.common.options import Call
 from covfleet.commands.common.session import Session
 from covfleet.doctor import checks as doctor
-from covfleet.doctor.cost import Measured
+from covfleet.doctor.cost import SampleCosts
 from covfleet.doctor.cost import measure as measure_cores
 from covfleet.errors import PipelineError
 from covfleet.store import transfer
@@ -99,12 +99,12 @@ def command(call: Call, *, measure: bool, seconds: float) -> int:
     return code
 
 
-def _measured(session: Session, seconds: float) -> Measured:
+def _measured(session: Session, seconds: float) -> SampleCosts:
     image = session.image("")
     return measure_cores(session.settings, session.launcher(image.reference if image else ""), seconds)
 
 
-def _described(measured: Measured) -> dict[str, object]:
+def _described(measured: SampleCosts) -> dict[str, object]:
     """Return what was measured as JSON has it."""
     seen = measured.seen
     return {
@@ -121,7 +121,7 @@ def _described(measured: Measured) -> dict[str, object]:
     }
 
 
-def _print_measured(measured: Measured) -> None:
+def _print_measured(measured: SampleCosts) -> None:
     click.echo()
     click.echo(
         f"{measured.tests:,} tests of {measured.files:,} from {measured.files_collected:,} files, "

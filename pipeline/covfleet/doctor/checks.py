@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from covfleet.doctor.cost import Measured, expected
+from covfleet.doctor.cost import SampleCosts, expected
 from covfleet.errors import ConfigurationError, EngineError, IncompleteDataError, PipelineError, ServiceError
 from covfleet.model import Checkout
 from covfleet.ports.engine import ContainerEngine
@@ -82,7 +82,7 @@ def diagnose(subject: Subject) -> tuple[Check, ...]:
     return (*checks, *(_guarded(name, probe) for name, probe in probes.items()))
 
 
-def cores_check(measured: Measured) -> Check:
+def cores_check(measured: SampleCosts) -> Check:
     """Judge what the cores for contexts saw of a sample: nothing may be missed, and no test fail for it."""
     name, seen = "cores for contexts", measured.seen
     what = f"{seen.pairs:,} lines in their contexts"

@@ -17,7 +17,7 @@ from covfleet.model import Batch, file_of_test
 from covfleet.ports.worker import WorkerLauncher, WorkerSpec
 from covfleet.settings.schema import Settings
 from covfleet.worker.client import StartOptions, WorkerClient
-from covfleet.worker.core_comparison import NONE, OWN, STOCK, Comparison, Sight, Trial, compare_until_sure
+from covfleet.worker.core_comparison import NONE, OWN, STOCK, CoreComparison, Sight, Trial, compare_until_sure
 
 EXPECTED = {
     (OWN, True): "1.1 to 1.5",
@@ -38,7 +38,7 @@ _RUNS = 12
 
 
 @dataclass(frozen=True, slots=True)
-class Cost:
+class CoreCost:
     """CPU seconds of the sample's tests under a core, and how often that of no coverage; 1.0 for itself."""
 
     core: str
@@ -47,14 +47,14 @@ class Cost:
 
 
 @dataclass(frozen=True, slots=True)
-class Measured:
+class SampleCosts:
     """What the cores cost and saw."""
 
     files: int  # in the sample
     files_collected: int
     tests: int
-    costs: tuple[Cost, ...]
-    seen: Comparison
+    costs: tuple[CoreCost, ...]
+    seen: CoreComparison
 
     @property
     def is_short(self) -> bool:
@@ -68,7 +68,7 @@ def expected(core: str, *, contexts: bool) -> str:
     return f"{known} times the CPU of no coverage" if known else ""
 
 
-def measure(settings: Settings, launcher: WorkerLauncher, seconds: float) -> Measured:
+def measure(settings: Settings, launcher: WorkerLauncher, seconds: float) -> SampleCosts:
     """Run the sample under each core, and compare.
 
     Raises:
@@ -123,7 +123,7 @@ def _collected(
     return sampled(suite.tests)
 
 
-def _measure(trial: Trial, batches: tuple[Batch, ...], seconds: float) -> Measured:
+def _measure(trial: Trial, batches: tuple[Batch, ...], seconds: float) -> SampleCosts:
     cpu_s: dict[str, list[float]] = {NONE: [], STOCK: [], OWN: []}
     first = trial.run(NONE, batches, within_s=seconds / _RUNS)
     sample = batches[: first.batches]
@@ -139,12 +139,12 @@ def _measure(trial: Trial, batches: tuple[Batch, ...], seconds: float) -> Measur
 
     seen = compare_until_sure(look, ROUNDS)
     least = {core: min(rounds) for core, rounds in cpu_s.items()}
-    return Measured(
+    return SampleCosts(
         files=len(sample),
         files_collected=len(batches),
         tests=sum(len(batch.tests) for batch in sample),
         costs=tuple(
-            Cost(core, cpu, cpu / least[NONE] if least[NONE] > 0 else None) for core, cpu in least.items()
+            CoreCost(core, cpu, cpu / least[NONE] if least[NONE] > 0 else None) for core, cpu in least.items()
         ),
         seen=seen,
     )

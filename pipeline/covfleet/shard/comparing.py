@@ -17,8 +17,8 @@ from covfleet.worker.client import StartOptions
 from covfleet.worker.core_comparison import (
     OWN,
     STOCK,
-    Comparison,
     ComparisonStoppedError,
+    CoreComparison,
     Sight,
     Trial,
     compare_until_sure,
@@ -68,7 +68,7 @@ def compare_cores_on(
         return CoresCompared(failures=(said,))
 
 
-def _described(seen: Comparison) -> CoresCompared:
+def _described(seen: CoreComparison) -> CoresCompared:
     return CoresCompared(
         batches=1,
         pairs=seen.pairs,

@@ -87,8 +87,8 @@ class Rehearsals:
         processes = multiprocessing.get_context("spawn")  # this process has threads
         self._said, theirs = processes.Pipe(duplex=False)
         contexts = self._combination.plan.measurement.contexts
-        stage = _Stage(data_file, self._combination.source_dir, self._cache, self._scratch, contexts)
-        self._process = processes.Process(target=_rehearse, args=(stage, theirs))
+        snapshot = _Snapshot(data_file, self._combination.source_dir, self._cache, self._scratch, contexts)
+        self._process = processes.Process(target=_rehearse, args=(snapshot, theirs))
         self._process.start()
         theirs.close()
 
@@ -105,7 +105,7 @@ class Rehearsals:
 
 
 @dataclass(frozen=True, slots=True)
-class _Stage:
+class _Snapshot:
     """What a rehearsal is made of, and where."""
 
     data_file: Path
@@ -115,25 +115,25 @@ class _Stage:
     contexts: bool
 
 
-def _rehearse(stage: _Stage, said: Connection) -> None:
+def _rehearse(snapshot: _Snapshot, said: Connection) -> None:
     """Make all of coverage.py's reports, keep what the cache can use of them, and throw them away."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal sends it to all; the follower decides
     os.nice(_NICENESS)
-    tempfile.tempdir = str(stage.scratch)  # what it leaves when it is ended goes with that
+    tempfile.tempdir = str(snapshot.scratch)  # what it leaves when it is ended goes with that
     try:
         with (
-            tempfile.TemporaryDirectory(prefix="reports-", dir=stage.scratch) as folder,
-            cache_here(stage.cache, lambda _: None) as cache,
+            tempfile.TemporaryDirectory(prefix="reports-", dir=snapshot.scratch) as folder,
+            cache_here(snapshot.cache, lambda _: None) as cache,
         ):
             into, aside = Path(folder, "into"), Path(folder, "aside")
             into.mkdir()
             aside.mkdir()
             job = Rendering(
-                data_file=stage.data_file,
-                source_dir=stage.source_dir,
+                data_file=snapshot.data_file,
+                source_dir=snapshot.source_dir,
                 into=into,
                 scratch=aside,
-                contexts=stage.contexts,
+                contexts=snapshot.contexts,
                 title="",
                 verdict="complete",
                 cache=cache,

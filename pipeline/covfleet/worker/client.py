@@ -60,7 +60,7 @@ def exploring(settings: Settings) -> StartOptions:
 
 
 @dataclass(frozen=True, slots=True)
-class Suite:
+class Collection:
     """What pytest collects, in its order: test ids; files without a test to run; what can't be collected."""
 
     tests: tuple[str, ...]
@@ -113,7 +113,7 @@ class WorkerClient:
             )
         return line
 
-    def collect(self, timeout_s: float) -> Suite:
+    def collect(self, timeout_s: float) -> Collection:
         """Return what pytest collects.
 
         Raises:
@@ -126,7 +126,7 @@ class WorkerClient:
             if isinstance(event, TestsFound):
                 ids.extend(event.ids)
             elif isinstance(event, CollectionEnded):
-                return Suite(tuple(ids), event.imports, event.errors)
+                return Collection(tuple(ids), event.imports, event.errors)
         raise WorkerError(f"pytest did not collect the tests within {timeout_s:g} s")
 
     def next_event(self, timeout_s: float) -> Event | None:

@@ -59,7 +59,7 @@ class Sight:
 
 
 @dataclass(frozen=True, slots=True)
-class Comparison:
+class CoreComparison:
     """What the cores saw, in all their runs.
 
     Attributes:
@@ -94,13 +94,13 @@ def named(pair: Pair) -> str:
     return f"{file}:{line} ({context or 'outside of tests'})"
 
 
-def compare(stock: Sequence[Sight], own: Sequence[Sight]) -> Comparison:
+def compare(stock: Sequence[Sight], own: Sequence[Sight]) -> CoreComparison:
     """Compare what some runs of each core saw of the same tests."""
     ever, always = _ever_and_always([sight.pairs for sight in stock])
     own_ever, own_always = _ever_and_always([sight.pairs for sight in own])
     ever_failed, _ = _ever_and_always([sight.failed for sight in stock])
     _, own_always_failed = _ever_and_always([sight.failed for sight in own])
-    return Comparison(
+    return CoreComparison(
         contexts=len({context for _, _, context in ever}),
         pairs=len(ever),
         unstable=frozenset((ever - always) | (own_ever - own_always)),
@@ -114,7 +114,7 @@ def _ever_and_always(runs: Sequence[Set[T]]) -> tuple[set[T], set[T]]:
     return set[T]().union(*runs), set(runs[0]).intersection(*runs)
 
 
-def compare_until_sure(look: Callable[[str, bool], Sight], rounds: int = 1) -> Comparison:
+def compare_until_sure(look: Callable[[str, bool], Sight], rounds: int = 1) -> CoreComparison:
     """Let both cores look, in turns, ``rounds`` times, and then again while they seem to differ.
 
     ``look`` is given a core, and whether to collect garbage after each test. It does so when it looks again:
