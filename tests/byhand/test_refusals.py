@@ -82,7 +82,7 @@ def test_missing_batches_end_with_5_and_are_named(covfleet: Covfleet, place: Pla
     before = content(place.store)
     said = covfleet("recombine", COMMIT)
     assert said.code == 5
-    assert "1 of 2 batches have a result" in said.err
+    assert "1 of 2 batches done" in said.err
     assert "batch 2, 1 test, dealt to shard 2" in said.err
     assert "--allow-partial" in said.err
     assert content(place.store) == before
@@ -93,7 +93,7 @@ def test_a_shard_that_is_at_work_ends_with_5_and_is_named(covfleet: Covfleet, sh
     with beating(build):
         said = covfleet("recombine", COMMIT)
     assert said.code == 5
-    assert "still running: 1 of 2 batches have a result, shard 2 at work" in said.err
+    assert "still running: 1 of 2 batches done, shard 2 at work" in said.err
 
 
 def test_a_build_whose_shards_deliver_their_last_data_is_still_running(

@@ -229,7 +229,7 @@ def test_failed_tests_end_with_3_and_a_missed_threshold_with_4(project: Path) ->
 def test_a_dry_run_stores_nothing(project: Path) -> None:
     done = covfleet(project, "run", "--dry-run")
     assert done.returncode == 0
-    assert "1 in 1 batches" in done.stdout
+    assert "1 in 1 batch" in done.stdout
     assert not list(project.glob(".covfleet/store/*/builds"))
 
 

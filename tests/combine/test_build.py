@@ -288,7 +288,7 @@ def test_data_of_other_builds_and_orphans_is_left_out(
     complete.upload(write_data(tmp_path / "orphan", {"": {"app/b.py": [99]}}))
     combined = combine(store, tmp_path / "work")
     assert combined.ledger.verdict == "complete"
-    assert "1 data files that no result names were not used" in combined.ledger.notes[0]
+    assert "not used: 1 data file that no result names" in combined.ledger.notes[0]
     assert api_view(combined.data_file)["app/b.py"][1] == [1]
 
 

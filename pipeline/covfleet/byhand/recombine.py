@@ -100,7 +100,7 @@ def _check_ended(request: RecombineRequest) -> None:
             hint="Nothing of it can be proved without its plan: take another build, or start a new one.",
         )
     at_work = _at_work(request) if summary.open_shards else ()
-    progress = f"{summary.batches_done} of {summary.batches} batches have a result"
+    progress = f"{summary.batches_done} of {counted(summary.batches, 'batch')} done"
     if at_work and not request.allow_partial:
         raise IncompleteDataError(
             f"build {name} is still running: {progress}, {_shards(at_work)} at work",

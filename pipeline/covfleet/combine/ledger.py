@@ -247,13 +247,14 @@ def _notes(evidence: Evidence, results: Sequence[BatchResult], resolution: Resol
     notes = sorted(shards_by_note)
     yield from (f"{note} ({_shards(shards_by_note[note])})" for note in notes[:MOST_NOTES])
     if len(notes) > MOST_NOTES:
-        yield f"{len(notes) - MOST_NOTES} further notes of shards are in their results"
+        yield f"{counted(len(notes) - MOST_NOTES, 'further note')} of shards: see their results"
     shards_by_core.pop("", None)
     if len(shards_by_core) > 1:
         cores = (f"{core} ({_shards(shards)})" for core, shards in sorted(shards_by_core.items()))
         yield f"coverage.py measured with different cores: {', '.join(cores)}"
     if evidence.strays:
-        yield f"{len(evidence.strays)} data files that no result names were not used: {some(evidence.strays)}"
+        files = counted(len(evidence.strays), "data file")
+        yield f"not used: {files} that no result names: {some(evidence.strays)}"
     yield from outside_notes(resolution, (source.path for source in evidence.plan.sources))
 
 
@@ -277,7 +278,7 @@ def _cores(results: Sequence[BatchResult]) -> CoresCompared | None:
 def _core_notes(cores: CoresCompared | None) -> Iterator[str]:
     if cores is None:
         return
-    seen = f"{cores.pairs:,} lines in their contexts, in {counted(cores.batches, 'batch')}"
+    seen = f"{counted(cores.pairs, 'line')} in their contexts, in {counted(cores.batches, 'batch')}"
     if cores.missed or cores.failing:
         misses = [f"misses {counted(cores.missed, 'line')}"] if cores.missed else []
         fails = [f"lets {counted(cores.failing, 'test')} fail"] if cores.failing else []

@@ -18,6 +18,7 @@ from covfleet.errors import ConfigurationError
 from covfleet.flow import Following, combine_beside
 from covfleet.model import Ledger
 from covfleet.store.documents import to_json
+from covfleet.text import counted
 from covfleet.watch.progress import make_display
 
 
@@ -118,6 +119,6 @@ def _described(ledger: Ledger) -> str:
         f"commit   {ledger.commit}",
         f"verdict  {ledger.verdict}",
         f"tests    {outcomes or 'unknown'}; {ledger.tests_planned} planned",
-        f"data     {len(ledger.data_files)} files",
+        f"data     {counted(len(ledger.data_files), 'file')}",
     ]
     return "\n".join([*lines, *ledger.notes])

@@ -21,6 +21,7 @@ from covfleet.doctor.cost import SampleCosts
 from covfleet.doctor.cost import measure as measure_cores
 from covfleet.errors import PipelineError
 from covfleet.store import transfer
+from covfleet.text import counted
 from covfleet.worker.core_comparison import named
 
 _SHOWN = 20
@@ -123,10 +124,9 @@ def _described(measured: SampleCosts) -> dict[str, object]:
 
 def _print_measured(measured: SampleCosts) -> None:
     click.echo()
-    click.echo(
-        f"{measured.tests:,} tests of {measured.files:,} from {measured.files_collected:,} files, "
-        "statements with contexts:"
-    )
+    files = counted(measured.files_collected, "file")
+    tests = f"{counted(measured.tests, 'test')} in {measured.files:,} of {files}"
+    click.echo(f"{tests}, statements with contexts:")
     for cost in measured.costs:
         ratio = "" if cost.overhead is None else f"{cost.overhead:6.2f}x"
         click.echo(f"    {cost.core.ljust(8)} {cost.cpu_s:8.2f} s CPU {ratio}".rstrip())
@@ -134,7 +134,9 @@ def _print_measured(measured: SampleCosts) -> None:
         more = "; --seconds makes the sample longer" if measured.files < measured.files_collected else ""
         click.echo(f"    These tests take too little time for the ratios to say much{more}.")
     if measured.seen.unstable:
-        click.echo(f"    {len(measured.seen.unstable):,} lines in their contexts ran in some runs only.")
+        click.echo(
+            f"    {counted(len(measured.seen.unstable), 'line')} in their contexts ran in some runs only."
+        )
     differences = [*measured.seen.differences()]
     for difference in differences[:_SHOWN]:
         click.secho(f"    {difference}", fg="red")

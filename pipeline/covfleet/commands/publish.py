@@ -11,6 +11,7 @@ from covfleet.commands.common.options import Call
 from covfleet.commands.common.session import Session
 from covfleet.errors import ConfigurationError
 from covfleet.publish.stage import publish_build
+from covfleet.text import counted
 
 
 @options.command(
@@ -46,9 +47,8 @@ def command(call: Call) -> None:
     build = session.known_build()
     manifest, _ = build.reported()
     if call.dry_run:
-        click.echo(
-            f"would put {len(manifest.files)} files of build {build.name} ({manifest.branch}) into {url}"
-        )
+        files = counted(len(manifest.files), "file")
+        click.echo(f"would put {files} of build {build.name} ({manifest.branch}) into {url}")
         return
     address = publish_build(
         build,

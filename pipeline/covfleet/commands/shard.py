@@ -11,6 +11,7 @@ from covfleet.errors import InterruptedRunError, TestsFailedError, WorkerError
 from covfleet.shard.agent import run_shard
 from covfleet.shard.request import ShardRequest
 from covfleet.store.documents import to_json
+from covfleet.text import counted
 
 
 @options.command(
@@ -65,4 +66,4 @@ def command(call: Call, shard: int, wait_s: float) -> None:
     if heartbeat.state == "failed":
         raise WorkerError(f"shard {shard} failed: {heartbeat.detail}")
     if heartbeat.tests_failed:
-        raise TestsFailedError(f"{heartbeat.tests_failed} tests failed on shard {shard}")
+        raise TestsFailedError(f"{counted(heartbeat.tests_failed, 'test')} failed on shard {shard}")

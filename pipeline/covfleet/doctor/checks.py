@@ -71,7 +71,9 @@ def diagnose(subject: Subject) -> tuple[Check, ...]:
         checks.append(_guarded("project", lambda: _project(subject, None)))
         rest = "project's Python, engine and store"
         return (*checks, Check(rest, "warn", "not looked at: they depend on the settings"))
-    checks.append(Check("settings", "ok", f"{settings.shards} shards, {settings.executor}, {settings.store}"))
+    checks.append(
+        Check("settings", "ok", f"{counted(settings.shards, 'shard')}, {settings.executor}, {settings.store}")
+    )
     probes: dict[str, Callable[[], Check]] = {
         "project": lambda: _project(subject, settings),
         "project's Python": lambda: _interpreter(subject, settings),
@@ -85,7 +87,7 @@ def diagnose(subject: Subject) -> tuple[Check, ...]:
 def cores_check(measured: SampleCosts) -> Check:
     """Judge what the cores for contexts saw of a sample: nothing may be missed, and no test fail for it."""
     name, seen = "cores for contexts", measured.seen
-    what = f"{seen.pairs:,} lines in their contexts"
+    what = f"{counted(seen.pairs, 'line')} in their contexts"
     if seen.is_equal:
         return Check(name, "ok", f"the C tracer and covfleet's core agree on {what}")
     found = {

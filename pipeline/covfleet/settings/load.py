@@ -20,6 +20,7 @@ from pydantic_settings import BaseSettings, EnvSettingsSource, SettingsError
 
 from covfleet.errors import ConfigurationError
 from covfleet.settings.schema import Section, Settings
+from covfleet.text import counted
 
 _VARIABLE = "COVFLEET_"
 _NOT_SETTINGS = re.compile(r"COVFLEET_(TEST_|SERVICES)")
@@ -90,9 +91,8 @@ class _Sources:
         except ValidationError as error:
             self._faults += [self._fault(each) for each in error.errors(include_url=False)]
         if self._faults:
-            count = "1 fault" if len(self._faults) == 1 else f"{len(self._faults)} faults"
             raise ConfigurationError(
-                "\n  ".join([f"{count} in the settings:", *self._faults]),
+                "\n  ".join([f"{counted(len(self._faults), 'fault')} in the settings:", *self._faults]),
                 hint="Correct them where they stand; flags win over variables, variables over the file.",
             )
         return settings
