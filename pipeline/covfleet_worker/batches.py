@@ -12,7 +12,7 @@ import pytest
 
 from .channel import Channel, clean, shortened
 from .commands import serve
-from .measurement import Measurement
+from .measurement import WorkerCoverage
 from .verdicts import Verdicts, failure
 
 IDS_PER_EVENT = 2000
@@ -21,7 +21,7 @@ IDS_PER_EVENT = 2000
 class Batches:
     """The pytest plugin: instead of collecting and running everything, does what the agent asks for."""
 
-    def __init__(self, channel: Channel, measurement: Measurement, start: dict[str, Any]) -> None:
+    def __init__(self, channel: Channel, measurement: WorkerCoverage, start: dict[str, Any]) -> None:
         self.channel = channel
         self.measurement = measurement
         self.checkpoint_s = start["checkpoint_s"]
@@ -120,7 +120,7 @@ class Batches:
         for start in range(0, len(ids), IDS_PER_EVENT):
             self.channel.send("tests", ids=ids[start : start + IDS_PER_EVENT])
         errors = [failure(path, "error", *text) for path, text in self.collect_errors.items()]
-        told = {each.split("::")[0] for each in (*ids, *self.collect_errors)}
+        told = {file_of_test(each) for each in (*ids, *self.collect_errors)}
         imports = [file for file in self.seen_files if file not in told and self._is_file(file)]
         self.channel.send("collected", imports=imports, errors=errors)
 
@@ -138,7 +138,7 @@ class Batches:
             if test in self.skipped_files:
                 self.channel.send("test", **failure(test, "skipped", self.skipped_files[test]))
             elif test not in self.known:
-                text = self.collect_errors.get(test) or self.collect_errors.get(test.split("::")[0])
+                text = self.collect_errors.get(test) or self.collect_errors.get(file_of_test(test))
                 message, output = text or ("was planned, but pytest doesn't collect it here", "")
                 self.channel.send("test", **failure(test, "error", message, output))
         for file in imports:
@@ -193,7 +193,7 @@ class Batches:
         return os.path.isfile(self._path(file))
 
     def _collect_files_of(self, tests: Iterable[str], imports: Iterable[str]) -> None:
-        unknown = (test.split("::")[0] for test in tests if test not in self.known)
+        unknown = (file_of_test(test) for test in tests if test not in self.known)
         files = dict.fromkeys([*unknown, *(file for file in imports if file not in self.seen_files)])
         present = [file for file in files if file not in self.collected_files and self._is_file(file)]
         if present:
@@ -203,7 +203,7 @@ class Batches:
             self.on_the_way = None
             self.collected_files.update(present)
         missing = [test for test in tests if test not in self.known and test not in self.skipped_files]
-        if any(test.split("::")[0] not in self.collect_errors for test in missing):
+        if any(file_of_test(test) not in self.collect_errors for test in missing):
             self._collect_everything()  # some plugins make items that aren't found by their file's path
 
     def _collect_everything(self) -> None:
@@ -221,6 +221,11 @@ class Batches:
             self.session._fixturemanager._pending_conftests.update(self.unvisited_conftests)
         for test, items in fresh.items():
             self.known.setdefault(test, items)
+
+
+def file_of_test(test: str) -> str:
+    """Return the file of a test id: what stands before the first ``::``."""
+    return test.partition("::")[0]
 
 
 def cpu_s() -> float:
@@ -244,7 +249,7 @@ def with_folders(paths: Iterable[str]) -> set[str]:
 class ContextHooks:
     """The pytest plugin that names contexts, and switches them, as pytest-cov does."""
 
-    def __init__(self, measurement: Measurement) -> None:
+    def __init__(self, measurement: WorkerCoverage) -> None:
         self.measurement = measurement
 
     def _switch(self, item: Any, phase: str) -> None:

@@ -9,12 +9,12 @@ import time
 from typing import Any, Callable
 
 from .channel import Channel, shortened
-from .measurement import Measurement
+from .measurement import WorkerCoverage
 from .verdicts import failure
 
 
 def serve(
-    channel: Channel, measurement: Measurement, commands: dict[str, Callable[[dict[str, Any]], None]]
+    channel: Channel, measurement: WorkerCoverage, commands: dict[str, Callable[[dict[str, Any]], None]]
 ) -> None:
     """Carry out the agent's commands, one after the other, until its input ends."""
     while True:
@@ -27,7 +27,7 @@ def serve(
             commands[command["do"]](command)
 
 
-def run_command(channel: Channel, measurement: Measurement, command: dict[str, Any]) -> None:
+def run_command(channel: Channel, measurement: WorkerCoverage, command: dict[str, Any]) -> None:
     """Run a suite that pytest doesn't drive: ``python ...`` becomes ``python -m coverage run ...``."""
     test, argv = command["id"], command["argv"]
     channel.send("running", tests=[test])

@@ -18,7 +18,7 @@ FINISHED_CHILD = re.compile(r"^\.coverage\..*\.H\w{10}h$")  # the hash comes int
 CORES = {"CTracer": "ctrace", "PyTracer": "pytrace", "SysMonitor": "sysmon", "Monitor": "monitor"}
 
 
-class Measurement:
+class WorkerCoverage:
     """coverage.py with the application's own settings and what distribution adds to them."""
 
     def __init__(self, folder: str, branch: Optional[bool], contexts: bool, core: str) -> None:

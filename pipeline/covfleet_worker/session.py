@@ -13,7 +13,7 @@ import coverage
 
 from .channel import Channel
 from .commands import serve
-from .measurement import Measurement
+from .measurement import WorkerCoverage
 
 
 def main(folder: str) -> int:
@@ -23,7 +23,7 @@ def main(folder: str) -> int:
     start = channel.receive()
     if start is None:
         return 0
-    measurement = Measurement(folder, start["branch"], start["contexts"], start["core"])
+    measurement = WorkerCoverage(folder, start["branch"], start["contexts"], start["core"])
     measurement.start()
     if not start["measure"]:
         measurement.cov.stop()
@@ -34,7 +34,7 @@ def main(folder: str) -> int:
     return run_pytest(channel, measurement, start, folder)
 
 
-def run_pytest(channel: Channel, measurement: Measurement, start: dict[str, Any], folder: str) -> int:
+def run_pytest(channel: Channel, measurement: WorkerCoverage, start: dict[str, Any], folder: str) -> int:
     """Be a test session that does what the agent asks for; return pytest's exit status."""
     import pytest  # from here on, so that it is measured if the settings say so
 

@@ -243,8 +243,8 @@ import sys
 for tool in {taken}:
     sys.monitoring.use_tool_id(tool, "another")
 sys.path.append({str(WORKER.parent)!r})
-from covfleet_worker.measurement import Measurement
-measurement = Measurement({str(tmp_path / "data")!r}, branch=False, contexts=True, core={asked!r})
+from covfleet_worker.measurement import WorkerCoverage
+measurement = WorkerCoverage({str(tmp_path / "data")!r}, branch=False, contexts=True, core={asked!r})
 measurement.start()
 print(measurement.core, measurement.notes)
 """

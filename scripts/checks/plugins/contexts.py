@@ -22,7 +22,9 @@ def _measurement(core: str) -> Any:
     sys.path.append(str(Path(os.environ["CONTEXTS_WORKER"]).parent))
     measuring = importlib.import_module("covfleet_worker.measurement")
     sys.path.pop()
-    measurement = measuring.Measurement(os.environ["CONTEXTS_FOLDER"], branch=False, contexts=True, core=core)
+    measurement = measuring.WorkerCoverage(
+        os.environ["CONTEXTS_FOLDER"], branch=False, contexts=True, core=core
+    )
     measurement.start()
     return measurement
 
