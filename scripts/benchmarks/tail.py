@@ -26,13 +26,14 @@ from coverage import CoverageData
 from covfleet.adapters.folder.store import LocalStore
 from covfleet.combine.same import same_data
 from covfleet.combine.verify import data_file
-from covfleet.model import Batch, BatchResult, Environment, Measurement, Plan, TestOutcome
+from covfleet.model import Batch, BatchResult, Measurement, TestOutcome
 from covfleet.store.documents import to_json
 from covfleet.store.keys import CommitKeys
 from covfleet.store.sources import manifest, pack
 
 from benchmarks import django
 from benchmarks.measure import Cost, CpuTimes, Place, cpu_times, middle, run
+from benchmarks.plans import planned
 from benchmarks.reports import contents
 
 CACHE = Path(__file__).parents[2] / ".cache" / "bench" / "tail"
@@ -239,20 +240,9 @@ def store_build(commit: Commit, folder: Path) -> GiveLast:
     pack(commit.root, sources, archive)
     store.upload(archive, keys.sources)
     tests = {f"{number:04}": f"shard::{number}" for number in range(len(commit.data_files))}
-    plan = Plan(
-        commit=commit.name,
-        build=BUILD,
-        branch="main",
-        created_at="2026-01-01T00:00:00+00:00",
-        executor="process",
-        image="",
-        environment=Environment("3.11.7", "8.4.0", "7.17.3"),
-        measurement=Measurement(_has_arcs(commit.data_files[0]), commit.contexts, core="ctrace"),
-        pytest_args=(),
-        sources=sources,
-        batches=tuple(Batch(batch, (test,), 1.0) for batch, test in tests.items()),
-        deals=(tuple(tests),),
-    )
+    batches = [Batch(batch, (test,), 1.0) for batch, test in tests.items()]
+    measurement = Measurement(_has_arcs(commit.data_files[0]), commit.contexts, core="ctrace")
+    plan = planned(commit.name, BUILD, batches, sources=sources, measurement=measurement)
     store.put(keys.plan, to_json(plan))
     results = {}
     for (batch, test), path in zip(tests.items(), commit.data_files, strict=True):

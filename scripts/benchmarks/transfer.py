@@ -19,13 +19,14 @@ from pathlib import Path
 
 from covfleet.adapters.s3.store import S3Store
 from covfleet.combine.verify import data_file
-from covfleet.model import Batch, Environment, Measurement, Plan
+from covfleet.model import Batch
 from covfleet.settings.schema import S3Settings
 from covfleet.store.documents import to_json
 from covfleet.store.keys import BuildKeys
 
 from benchmarks.corpus import Shape, write_corpus
 from benchmarks.measure import Cost, Place, middle, run
+from benchmarks.plans import planned
 from benchmarks.transferring import BATCH, BUILD
 
 ROOT = Path(__file__).parents[2]
@@ -123,20 +124,7 @@ def _contenders(server: Seaweed, tools: Path, data: Path, number: int) -> Mappin
 
 def _plan(server: Seaweed, commit: str) -> None:
     """Store a plan with one batch, whose result is what is sent."""
-    plan = Plan(
-        commit=commit,
-        build=BUILD,
-        branch="main",
-        created_at="2026-01-01T00:00:00+00:00",
-        executor="process",
-        image="",
-        environment=Environment("3.12.1", "8.4.0", "7.17.3"),
-        measurement=Measurement(branch=False, contexts=False, core="ctrace"),
-        pytest_args=(),
-        sources=(),
-        batches=(Batch(BATCH, (), 1.0),),
-        deals=((BATCH,),),
-    )
+    plan = planned(commit, BUILD, [Batch(BATCH, (), 1.0)])
     os.environ.update(server.environment)
     store = S3Store(server.bucket, "covfleet", S3Settings(), server.endpoint_url)
     store.put(BuildKeys(commit, BUILD).plan, to_json(plan))

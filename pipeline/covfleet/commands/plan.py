@@ -9,14 +9,7 @@ from covfleet.commands.common.planning import show_plan
 
 @options.command(
     "plan",
-    "commit",
-    "build",
-    "branch",
-    "shards",
-    "executor",
-    "python",
-    "branch_coverage",
-    "contexts",
+    *options.PLANNING,
     "pytest_args",
     "dry_run",
     "as_json",

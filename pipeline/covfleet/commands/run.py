@@ -22,14 +22,7 @@ from covfleet.watch.progress import make_display
 
 @options.command(
     "run",
-    "commit",
-    "build",
-    "branch",
-    "shards",
-    "executor",
-    "python",
-    "branch_coverage",
-    "contexts",
+    *options.PLANNING,
     "image_base",
     "gate_total",
     "gate_line",

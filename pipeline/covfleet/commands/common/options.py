@@ -30,6 +30,10 @@ _KEYS = {
 }
 
 
+PLANNING = ("commit", "build", "branch", "shards", "executor", "python", "branch_coverage", "contexts")
+"""The flags of commands that plan a build, beside pytest's own arguments."""
+
+
 @dataclass(frozen=True, slots=True)
 class Call:
     """What the user asked for. ``settings`` holds the flags that are settings, by dotted key."""
