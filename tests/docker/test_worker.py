@@ -94,22 +94,6 @@ def test_a_leftover_of_the_same_build_makes_room(
     assert launch().ask("1 + 1") == 2
 
 
-def test_leftovers_of_a_build_are_removed_and_others_are_not(
-    launcher: DockerLauncher, client: docker.APIClient, base_image: str, name: str
-) -> None:
-    for number, build in enumerate([name, name, "another"]):
-        labels = {"covfleet.build": build}
-        client.create_container(base_image, "true", name=f"{name}-{number}", labels=labels)
-    assert launcher.remove_leftovers({"covfleet.build": name}) == (f"{name}-0", f"{name}-1")
-    left = client.containers(all=True, filters={"name": name})
-    assert [one["Names"] for one in left] == [[f"/{name}-2"]]
-
-
-def test_without_labels_no_container_is_a_leftover(launcher: DockerLauncher) -> None:
-    with pytest.raises(ValueError, match="labels"):
-        launcher.remove_leftovers({})
-
-
 def test_a_container_removed_by_someone_else_ends_the_stream(
     launch: Launch, spec: WorkerSpec, client: docker.APIClient
 ) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 from covfleet.errors import ConfigurationError
-from covfleet.jenkins.jobs import definitions, job_names, to_xml, xml_by_name
+from covfleet.jenkins.jobs import definitions, job_names, to_xml
 from covfleet.jenkins.render import jenkinsfile, render
 from covfleet.settings.schema import Settings
 
@@ -24,7 +24,7 @@ PROPERTIES = "configs/hudson.plugins.parameterizedtrigger.PredefinedBuildParamet
 
 
 def jobs(settings: Settings, project: Path) -> dict[str, ET.Element]:
-    return {name: ET.fromstring(xml) for name, xml in xml_by_name(settings, project).items()}
+    return {name: ET.fromstring(xml) for name, xml in definitions(settings, project).jobs.items()}
 
 
 def declared(job: ET.Element) -> dict[str, str]:
@@ -73,13 +73,13 @@ def test_the_view_lies_in_the_jobs_folder(project: Path, load) -> None:
 
 
 def test_without_a_folder_names_are_short(project: Path, load) -> None:
-    assert "covfleet-shard" in xml_by_name(load({"jenkins.folder": ""}), project)
+    assert "covfleet-shard" in definitions(load({"jenkins.folder": ""}), project).jobs
     assert job_names(load({"jenkins.job": "app"}).jenkins).combine.full == f"{FOLDER}app-combine"
 
 
 def test_without_a_repository_there_are_no_jobs(project: Path) -> None:
     with pytest.raises(ConfigurationError, match=r"jenkins\.repository") as caught:
-        xml_by_name(Settings(), project)
+        definitions(Settings(), project)
     assert "tool.covfleet.jenkins" in caught.value.hint
 
 
@@ -205,14 +205,14 @@ def test_the_multi_job_waits_on_other_agents_than_its_children(project: Path, lo
 
 
 def test_credentials_are_named_by_id_in_children_and_nowhere_else(project: Path, load) -> None:
-    made = xml_by_name(load({"jenkins.credentials": "aws-keys"}), project)
+    made = definitions(load({"jenkins.credentials": "aws-keys"}), project).jobs
     for name in (IMAGE, SHARD, COMBINE):
         binding = ET.fromstring(made[name]).find(".//bindings/*")
         assert binding is not None
         assert binding.findtext("credentialsId") == "aws-keys"
     assert "aws-keys" not in made[MULTIJOB] + made[PIPELINE]
     assert "aws-keys" not in str([commands(ET.fromstring(xml)) for xml in made.values()])
-    for xml in xml_by_name(load(), project).values():
+    for xml in definitions(load(), project).jobs.values():
         assert "SecretBuildWrapper" not in xml
 
 

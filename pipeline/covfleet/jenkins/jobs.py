@@ -163,11 +163,6 @@ def definitions(settings: Settings, project: Path) -> Definitions:
     return Definitions(made.jobs, {folder + name: xml for name, xml in made.views.items()})
 
 
-def xml_by_name(settings: Settings, project: Path) -> dict[str, str]:
-    """Return the jobs alone: full name -> XML."""
-    return definitions(settings, project).jobs
-
-
 def to_xml(text: str) -> Definitions:
     """Turn the YAML of Jenkins Job Builder into XML, by the names that stand there: full ones of jobs.
 

@@ -85,26 +85,6 @@ class DockerLauncher:
             raise
         return DockerWorker(client, container, streams, keep=self.settings.keep)
 
-    def remove_leftovers(self, labels: Mapping[str, str]) -> tuple[str, ...]:
-        """Remove every container that carries all of ``labels``, running or not; return their names.
-
-        Raises:
-            EngineError: no engine, or it refuses.
-            ValueError: no labels, which every container on the machine would carry.
-        """
-        if not labels:
-            raise ValueError("labels are needed to tell our containers from others")
-        filters = {"label": [f"{name}={value}" for name, value in sorted(labels.items())]}
-        client = connect(_SILENCE_S)
-        try:
-            with engine_errors("remove the containers of an earlier build"):
-                found = client.containers(all=True, filters=filters)
-            for one in found:
-                _remove(client, one["Id"])
-            return tuple(sorted(one["Names"][0].lstrip("/") for one in found))
-        finally:
-            client.close()
-
     def _create(self, client: APIClient, spec: WorkerSpec, user: str) -> str:
         try:
             return self._create_once(client, spec, user)
