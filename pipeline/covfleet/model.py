@@ -164,7 +164,10 @@ class Heartbeat:
 
 @dataclass(frozen=True, slots=True)
 class TestOutcome:
-    """What became of one test; ``output`` only for those that didn't pass."""
+    """What became of one test; ``output`` only for those that didn't pass.
+
+    ``uncertain`` says how the test switched measuring off: what it ran after that may be missing in the data.
+    """
 
     __test__ = False  # not a test class, whatever pytest thinks of its name
 
@@ -173,6 +176,7 @@ class TestOutcome:
     duration_s: float
     message: str = ""
     output: str = ""
+    uncertain: str = ""
 
 
 def file_of_test(test: str) -> str:
@@ -270,6 +274,7 @@ class Ledger:
     combined: DataFile | None = None
     outside: tuple[str, ...] = ()  # measured paths that are not the project's own: left out of the result
     cores: CoresCompared | None = None  # on all batches on which they were compared
+    uncertain: tuple[str, ...] = ()  # ids of tests that switched measuring off, in order
     version: Literal[1] = 1
 
     @property

@@ -39,6 +39,7 @@ class Batches:
         self.on_the_way: Optional[set[str]] = None  # while single files are collected: they and their folders
         self.last_save = time.monotonic()
         self.save_cost_s = 0.0
+        self.uncertain = ""  # how the running test has switched measuring off
 
     # ---- pytest's hooks
 
@@ -83,6 +84,9 @@ class Batches:
 
     def pytest_collectreport(self, report: Any) -> None:
         """Remember which files were collected, what couldn't be, and which files want to be skipped."""
+        if fault := self.measurement.ensure_on():
+            where = clean(report.nodeid) or "a conftest.py"
+            self.measurement.notes.append(f"{where} was imported, and {fault}: what ran then may be missing")
         if report.nodeid and "::" not in report.nodeid:
             self.seen_files[clean(report.nodeid)] = None
         if report.skipped and "::" not in report.nodeid:
@@ -159,6 +163,7 @@ class Batches:
         except (Exception, KeyboardInterrupt, SystemExit) as error:  # pytest.exit(), or a broken plugin
             ended = f"{type(error).__name__}: {error}"
             item.session._setupstate.teardown_exact(None)
+        self.uncertain = self.uncertain or self.measurement.ensure_on()
         if self.collect_garbage:
             gc.collect()
         self.session.shouldstop = self.session.shouldfail = False
@@ -168,6 +173,7 @@ class Batches:
         outcome = (
             failure(test, "error", f"ended the test run: {ended}") if ended else self.verdicts.outcome(test)
         )
+        outcome["uncertain"], self.uncertain = self.uncertain, ""
         self.channel.send("test", **outcome)
         self._checkpoint()
 

@@ -22,12 +22,8 @@ _monitoring: Any = sys.monitoring  # type: ignore[attr-defined]  # the types are
 _events = _monitoring.events
 
 
-class UnusableError(Exception):
+class UnusableError(RuntimeError):
     """Why this core can't measure here."""
-
-
-class LostToolError(RuntimeError):
-    """Somebody has taken away what this core measures with."""
 
 
 class ToolIds:
@@ -40,7 +36,10 @@ class ToolIds:
         free = (tool for tool in _PREFERRED_TOOLS if _monitoring.get_tool(tool) is None)
         found = list(itertools.islice(free, 2))
         if len(found) < 2:
-            raise UnusableError("other tools have taken the tool ids of sys.monitoring")
+            raise UnusableError(
+                "other tools have taken the tool ids of sys.monitoring; "
+                'if tests do that, set core = "ctrace" in [tool.covfleet]'
+            )
         for tool in found:
             _monitoring.use_tool_id(tool, TOOL)
         self.lines, self.resumes = found
@@ -49,15 +48,8 @@ class ToolIds:
     @property
     def are_ours(self) -> bool:
         """Whether nobody has freed them meanwhile, and perhaps taken one."""
-        return all(_monitoring.get_tool(tool) == TOOL for tool in (self.lines, self.resumes))
-
-    def check(self) -> None:
-        """Raise ``LostToolError`` if they aren't ours any more."""
-        if not self.are_ours:
-            raise LostToolError(
-                "a test has freed the tool ids of covfleet's core on sys.monitoring, and lines are lost: "
-                'set core = "ctrace" in [tool.covfleet]'
-            )
+        get_tool = _monitoring.get_tool
+        return bool(get_tool(self.lines) == TOOL == get_tool(self.resumes))
 
     def _hide_resumed_lines(self) -> bool:
         """Say whether a line on which a function begins or is resumed has no event, as in 3.13.
@@ -79,9 +71,9 @@ _ids: ToolIds | None = None
 
 
 def tool_ids() -> ToolIds:
-    """Return our tool ids. Raises ``UnusableError`` if they can't be had."""
+    """Return our tool ids, new ones if somebody has freed them. Raises ``UnusableError`` if none are left."""
     global _ids  # noqa: PLW0603 - there is one ``sys.monitoring`` in a process, too
-    if _ids is None:
+    if _ids is None or not _ids.are_ours:
         _ids = ToolIds()
     return _ids
 

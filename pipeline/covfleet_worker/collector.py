@@ -15,6 +15,7 @@ from coverage.exceptions import DataError
 from coverage.numbits import numbits_to_nums, register_sqlite_functions
 
 from .callbacks import UnusableError
+from .guard import OwnCoverage
 from .monitor import Monitor, check_usable
 
 SCHEMA_VERSION = 7
@@ -37,7 +38,7 @@ _ADD_LINES = """
 """
 
 
-class ContextCoverage(coverage.Coverage):
+class ContextCoverage(OwnCoverage):
     """coverage.py with this core."""
 
     def _init_for_start(self) -> None:

@@ -11,6 +11,7 @@ from typing import Any, Optional
 import coverage
 
 from .channel import clean
+from .guard import Guard, OwnCoverage
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 OURS = os.path.join(re.sub(r"[][*?]", "?", HERE), "*")  # as a pattern of coverage.py
@@ -24,6 +25,7 @@ class WorkerCoverage:
     def __init__(self, folder: str, branch: Optional[bool], contexts: bool, core: str) -> None:
         self.contexts = contexts
         self.notes: list[str] = []
+        self.guard: Optional[Guard] = None  # None while nothing is measured
         self._folder = folder
         self._root = os.path.join(os.getcwd(), "")
         self._done = os.path.join(folder, "done")
@@ -35,7 +37,7 @@ class WorkerCoverage:
     @staticmethod
     def _coverage(folder: str, branch: Optional[bool]) -> coverage.Coverage:
         def make(config_file: Any) -> coverage.Coverage:
-            return coverage.Coverage(
+            return OwnCoverage(
                 data_file=os.path.join(folder, ".coverage"),
                 data_suffix=True,
                 config_file=config_file,
@@ -131,6 +133,20 @@ class WorkerCoverage:
         if self.core != self.wanted_core and not self.cov.get_option("run:timid"):
             said = "; ".join(self.notes)
             raise SystemExit(f"coverage.py measures with {self.core}, not with {self.wanted_core}: {said}")
+        self.guard = Guard(self.cov, self.core)
+
+    def stop(self) -> None:
+        """Measure nothing any more."""
+        self.guard = None
+        self.cov.stop()
+
+    def ensure_on(self) -> str:
+        """See that measuring is on; if it isn't, switch it on again, and return how it was switched off."""
+        fault = self.guard.fault() if self.guard else ""
+        if fault and self.guard:
+            with self._noting_warnings():
+                self.guard.mend()
+        return fault
 
     def _configure_children(self) -> None:
         """Have subprocesses record absolute paths.
@@ -152,7 +168,7 @@ class WorkerCoverage:
 
     def switch(self, context: str) -> None:
         """Attribute what is measured from now on to ``context``, if contexts are wanted."""
-        if self.contexts:
+        if self.contexts and self.cov._started:  # unless a test has stopped it
             self.cov.switch_context(context)
 
     def save(self) -> Any:

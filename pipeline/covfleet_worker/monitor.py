@@ -66,7 +66,6 @@ class Monitor:
         A file's lines are the bits of a number. Whatever is raised on the way, such as by the handler of a
         signal, they are forgotten only at the end.
         """
-        self._ids.check()
         self._end_runs()
         count = len(self._ended)
         by_file: dict[str, int] = {}
@@ -76,7 +75,8 @@ class Monitor:
             by_file[ran_code.source] = by_file.get(ran_code.source, 0) | ran_code.bits(tuple(lines))
             ran.append((code, ran_code.events))
         keep(by_file)
-        self._arm_again(ran)
+        if self._ids.are_ours:  # else ``take_back`` arms all code
+            self._arm_again(ran)
         del self._ended[:count]  # what other threads have added meanwhile stays
 
     def _arm_again(self, ran: list[tuple[CodeType, int]]) -> None:
@@ -91,15 +91,38 @@ class Monitor:
     # ---- what coverage.py's collector asks of a tracer
 
     def start(self) -> None:
-        """Begin, or go on after ``stop``. Raises ``LostToolError``."""
-        self._ids.check()
-        if not self._callbacks:
+        """Begin, or go on after ``stop``. Raises ``UnusableError`` if others have all tool ids by now."""
+        ids = tool_ids()
+        if ids is not self._ids or not self._callbacks:
+            self._end_runs()
+            self._ids = ids
             by_event, end_runs = callbacks(self._ended, self._ids, self.should_trace_cache, self._decide)
             self._callbacks = {event: uninterrupted(callback) for event, callback in by_event.items()}
             self._end_runs = uninterrupted(end_runs)
         for event, callback in self._callbacks.items():
             _monitoring.register_callback(self._ids.lines, event, callback)
         _monitoring.set_events(self._ids.lines, _events.PY_START)
+
+    def fault(self) -> str:
+        """Return what others have taken away, empty if nothing: tool ids, events or callbacks."""
+        tool = self._ids.lines
+        if not self._ids.are_ours:
+            return "the tool ids of covfleet's core on sys.monitoring were freed"
+        if _monitoring.get_events(tool) != _events.PY_START:
+            return "the events of covfleet's core on sys.monitoring were switched off"
+        for event, callback in self._callbacks.items():
+            if _monitoring.register_callback(tool, event, callback) is not callback:
+                return "the callbacks of covfleet's core on sys.monitoring were replaced"
+        return ""
+
+    def take_back(self) -> None:
+        """Go on as if nothing had been taken away, also in functions that wait to go on."""
+        self.start()
+        for ran_code in list(self._ran_code.values()):
+            if (code := ran_code.code()) is not None:
+                _monitoring.set_local_events(self._ids.lines, code, ran_code.events)
+                _monitoring.set_local_events(self._ids.resumes, code, self._ids.resume_events)
+        _monitoring.restart_events()
 
     def stop(self) -> None:
         """Measure nothing until ``start``, as while another measurement is nested in this one.

@@ -26,7 +26,7 @@ def main(folder: str) -> int:
     measurement = WorkerCoverage(folder, start["branch"], start["contexts"], start["core"])
     measurement.start()
     if not start["measure"]:
-        measurement.cov.stop()
+        measurement.stop()
     channel.send("ready", environment=environment(), measurement=measurement.described(), root=os.getcwd())
     if not start["pytest"]:
         serve(channel, measurement, {})

@@ -79,6 +79,7 @@ def judge(evidence: Evidence, resolution: Resolution) -> Ledger:
         shares=_shares(plan, results),
         outside=resolution.outside[:MOST_OUTSIDE],
         cores=_cores(results),
+        uncertain=tuple(outcome.id for outcome in outcomes if outcome.uncertain),
     )
 
 
@@ -238,6 +239,7 @@ def _tracer_problems(
 
 def _notes(evidence: Evidence, results: Sequence[BatchResult], resolution: Resolution) -> Iterator[str]:
     yield from _core_notes(_cores(results))
+    yield from _uncertain_notes(outcomes_of(evidence.plan, results))
     shards_by_note = defaultdict(set)
     shards_by_core = defaultdict(set)
     for result in results:
@@ -273,6 +275,16 @@ def _cores(results: Sequence[BatchResult]) -> CoresCompared | None:
         differences=tuple(text for each in found for text in each.differences)[:MOST_NOTES],
         failures=tuple(text for each in found for text in each.failures)[:MOST_NOTES],
     )
+
+
+def _uncertain_notes(outcomes: Iterable[TestOutcome]) -> Iterator[str]:
+    """Yield a note for each way in which tests switched measuring off."""
+    tests = defaultdict(list)
+    for outcome in outcomes:
+        if outcome.uncertain:
+            tests[outcome.uncertain].append(outcome.id)
+    for reason, ids in sorted(tests.items()):
+        yield f"{reason} in {some(ids)}: lines that only they ran after that are uncertain, all others stand"
 
 
 def _core_notes(cores: CoresCompared | None) -> Iterator[str]:
