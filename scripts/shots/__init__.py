@@ -1,0 +1,1 @@
+"""The documentation's screenshots. ``scripts/screenshots`` makes them."""
