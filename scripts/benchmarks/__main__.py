@@ -44,6 +44,11 @@ STAGES = ("tests", "combine", "report")
 
 
 def main() -> None:
+    arguments = make_parser().parse_args()
+    arguments.command(arguments)
+
+
+def make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="scripts/bench", description=__doc__)
     commands = parser.add_subparsers(
         required=True, metavar="xdist|overhead|combine|ahead|growth|transfer|reports|tail|contexts"
@@ -65,8 +70,7 @@ def main() -> None:
     _add_reports(commands)
     _add_tail(commands)
     _add_contexts(commands)
-    arguments = parser.parse_args()
-    arguments.command(arguments)
+    return parser
 
 
 def _add_reports(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

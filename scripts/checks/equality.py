@@ -179,7 +179,7 @@ def table(rows: Sequence[Row]) -> str:
 
 def main(arguments: Sequence[str]) -> int:
     """Check what the arguments say; return 0 if all is equal."""
-    options = _options(arguments)
+    options = parsed(arguments)
     version = subprocess.check_output(
         [options.python, "-c", "import platform; print(platform.python_version())"], text=True
     ).strip()
@@ -215,7 +215,8 @@ def _say(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
 
 
-def _options(arguments: Sequence[str]) -> argparse.Namespace:
+def parsed(arguments: Sequence[str]) -> argparse.Namespace:
+    """Return what the arguments ask for; exits if they are wrong."""
     parser = argparse.ArgumentParser(prog="scripts/equality", description=__doc__.split("\n\n")[0])
     parser.add_argument("--suite", nargs="+", choices=CORE_SUITES, help="by default all")
     parser.add_argument("--mode", nargs="+", choices=MODES, default=list(MODES))

@@ -79,7 +79,8 @@ def _form(form: Form) -> str:
         what = f" ({same[form.document]})" if form.document in same else ""
         return f"{title}\n\nPrints [{name}](#{name.lower()}){what}."
     rows = [(f"`{key}`", meaning) for key, meaning in form.keys.items()]
-    return f"{title}\n\n" + table(("key", "value"), rows)
+    note = f"\n{form.note}\n" if form.note else ""
+    return f"{title}\n\n" + table(("key", "value"), rows) + note
 
 
 def _stored(where: str, kind: type) -> str:

@@ -22,6 +22,7 @@ class Form:
     document: type | None = None
     keys: Mapping[str, str] = field(default_factory=dict)
     types: tuple[type, ...] = ()  # dataclasses that the keys' meanings link to
+    note: str = ""
 
 
 def _link(kind: type) -> str:
@@ -132,7 +133,11 @@ FORMS = (
             "refusals": "List of the reasons why nothing may be written.",
         },
     ),
-    Form("jenkins run", keys=_REQUEST),
+    Form(
+        "jenkins run",
+        keys=_REQUEST,
+        note="With `--follow` or `--console` it prints what `covfleet jenkins follow` does.",
+    ),
     Form("jenkins follow", keys=_WATCHED),
     Form(
         "jenkins status",

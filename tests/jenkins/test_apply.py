@@ -19,6 +19,7 @@ from covfleet.jenkins.jobs import Definitions
 from covfleet.jenkins.ownership import Mark, mark_of, marked
 from covfleet.jenkins.requirements import is_older
 from support.controllers import Place
+from support.documents import assert_documented
 from support.fake_jenkins import MULTIJOB, FakeJenkins, folder_xml, job_xml
 
 REPOSITORY = "https://git.example.org/team/app.git"
@@ -354,6 +355,7 @@ def test_a_dry_run_shows_what_it_would_do_and_writes_nothing(
 def test_json_names_every_operation(normalising: FakeJenkins, covfleet: Covfleet) -> None:
     status, out, _ = covfleet(normalising, "apply", "--dry-run", "--json")
     said = json.loads(out)
+    assert_documented("jenkins apply", said)
     assert (status, said["version"], said["refusals"]) == (0, 1, [])
     assert {row["action"] for row in said["operations"]} == {"create"}
     assert all(row["diff"].startswith("--- /dev/null") for row in said["operations"])

@@ -19,6 +19,7 @@ from covfleet.jenkins.requirements import STEPS, plugins_of_steps
 from covfleet.jenkins.steps import calls
 from covfleet.settings.schema import JenkinsSettings, Settings
 from support.controllers import Place
+from support.documents import assert_documented
 from support.fake_jenkins import FakeJenkins
 from support.needs import missing
 
@@ -250,6 +251,7 @@ def test_a_sound_file_ends_with_0_and_says_who_thinks_so(jenkins: FakeJenkins, l
     status, out, err = lint(SOUND, on=jenkins)
     assert (status, out, err) == (0, "", f"Jenkinsfile is sound, says {jenkins.url}.\n")
     said = json.loads(lint(SOUND, "--json", on=jenkins)[1])
+    assert_documented("jenkins lint", said)
     assert (said["version"], said["checked_by"], said["findings"]) == (1, jenkins.url, [])
 
 

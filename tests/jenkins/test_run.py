@@ -17,6 +17,7 @@ from covfleet.jenkins.trigger import TriggerRequest, find, locate, new_request, 
 from covfleet.ports.controller import Build
 from covfleet.settings.schema import Settings
 from support.controllers import HandClock, Place
+from support.documents import assert_documented
 from support.fake_jenkins import MULTIJOB, PIPELINE, FakeJenkins, Script, Step, job_xml
 from support.processes import covfleet
 
@@ -308,6 +309,7 @@ def test_run_prints_the_console_on_standard_output_unless_json_is_wanted_there(
     done = covfleet(tmp_path, "jenkins", "run", "--console", "--json", **environment)
     assert re.search(r"^one$(.|\n)*^two$", done.stderr, re.MULTILINE)
     value = json.loads(done.stdout)
+    assert_documented("jenkins follow", value)  # it was followed to its end
     assert (value["version"], value["build"], value["result"], value["job"]) == (1, 2, "SUCCESS", "covfleet")
 
 

@@ -17,6 +17,7 @@ from covfleet.model import DataFile, Ledger, ReportManifest, ShardShare, Totals,
 from covfleet.store.documents import to_json
 from covfleet.store.keys import BuildKeys
 from support.controllers import HandClock
+from support.documents import assert_documented
 from support.fake_jenkins import MULTIJOB, PIPELINE, FakeJenkins, Script, Step, job_xml
 
 COMMIT = "c0ffee" * 6 + "abcd"
@@ -82,6 +83,7 @@ def keep(store: LocalStore, number: int, verdict: Verdict = "complete", *, figur
 def rows(capsys: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
     assert cli.status(["jenkins", "status", "--json"]) == 0
     value = json.loads(capsys.readouterr().out)
+    assert_documented("jenkins status", value)
     assert (value["version"], value["job"]) == (1, "covfleet")
     found: list[dict[str, Any]] = value["builds"]
     return found
@@ -244,4 +246,5 @@ def test_the_end_of_a_followed_build_shows_its_figures(
     assert capsys.readouterr().out == f"coverage 91.66%, complete, commit {COMMIT}\n"
     assert cli.status(["jenkins", "follow", "r1", "--json"]) == 3
     value = json.loads(capsys.readouterr().out)
+    assert_documented("jenkins follow", value)
     assert (value["build"], value["result"], value["total_percent"]) == (1, "UNSTABLE", "91.66")
