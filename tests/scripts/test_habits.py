@@ -11,7 +11,7 @@ from support.documents import ROOT
 
 def test_pre_commit_runs_what_scripts_test_runs():
     script = (ROOT / "scripts" / "test").read_text("utf-8")
-    checks = {line for line in re.findall(r'^"\$covfleet_bin/(.+)$', script, re.MULTILINE)}
+    checks = set(re.findall(r'^"\$covfleet_bin/(.+)$', script, re.MULTILINE))
     hooks = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text("utf-8"))["repos"][0]["hooks"]
     entries = {hook["entry"].removeprefix(".venv/bin/") for hook in hooks}
     assert checks
