@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from covfleet.byhand.builds import BuildSummary
 from covfleet.byhand.fetch import Fetched
 from covfleet.doctor.checks import Check
 from covfleet.doctor.cost import Cost
 from covfleet.jenkins.lint import Finding
 from covfleet.jenkins.status import BuildRow
 from covfleet.model import GateRule, Heartbeat, ImageRef, Ledger, Plan, Totals
-from covfleet.store.status import BuildSummary
 
 
 @dataclass(frozen=True, slots=True)
