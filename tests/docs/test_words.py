@@ -128,6 +128,12 @@ def test_every_path_of_the_checkout_is_there():
     ]
     assert named
     assert [each for each in named if not (ROOT / each[1]).exists()] == []
+    modules = re.findall(
+        r"`([a-z_]+/[a-z_]+\.py)`", TEXTS["CONTRIBUTING.md"]
+    )  # by which a reader finds the way
+    places = [ROOT / "pipeline" / "covfleet", ROOT / "pipeline", ROOT]
+    assert modules
+    assert [each for each in modules if not any((place / each).exists() for place in places)] == []
 
 
 def test_every_link_of_what_is_not_on_the_site_leads_somewhere():

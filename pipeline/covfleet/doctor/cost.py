@@ -27,7 +27,7 @@ EXPECTED = {
     ("pytrace", True): "10 or more",
     ("pytrace", False): "10 or more",
 }
-"""CPU against that without coverage, by core and whether contexts are recorded: the README's figures."""
+"""CPU against that without coverage, by core and whether contexts are recorded, for most suites."""
 
 ROUNDS = 2
 SHORT_S = 1.0
