@@ -5,10 +5,11 @@ from __future__ import annotations
 import ast
 import inspect
 import io
+import json
 import textwrap
 import tokenize
 from collections.abc import Iterator, Sequence
-from dataclasses import fields, is_dataclass
+from dataclasses import MISSING, Field, fields, is_dataclass
 from typing import Any, get_args, get_type_hints
 
 from covfleet.model import BatchResult, Claim, Heartbeat, Ledger, Plan, ReportManifest
@@ -106,20 +107,18 @@ def _rows(kind: type) -> Iterator[Sequence[str]]:
     }
     (definition,) = ast.parse(source).body
     assert isinstance(definition, ast.ClassDef)
+    of = {field.name: field for field in fields(kind)}
     for node in definition.body:
         if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
             name = node.target.id
             comment = comments.get(node.lineno, "")
-            yield f"`{name}`", _type(ast.unparse(node.annotation)), _default(node.value), comment
+            yield f"`{name}`", _type(ast.unparse(node.annotation)), _default(of[name]), comment
 
 
-def _default(value: ast.expr | None) -> str:
-    if value is None:
-        return "required"
-    text = ast.unparse(value)
-    return {"()": "`[]`", "''": '`""`', "None": "`null`", "field(default_factory=dict)": "`{}`"}.get(
-        text, f"`{text.lower() if text in ('True', 'False') else text}`"
-    )
+def _default(field: Field[Any]) -> str:
+    if field.default is not MISSING:
+        return f"`{json.dumps(field.default)}`"
+    return "required" if field.default_factory is MISSING else f"`{json.dumps(field.default_factory())}`"
 
 
 def _type(annotation: str) -> str:

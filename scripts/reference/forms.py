@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from covfleet.byhand.builds import BuildSummary
 from covfleet.byhand.fetch import Fetched
 from covfleet.doctor.checks import Check
-from covfleet.doctor.cost import Cost
+from covfleet.doctor.cost import CoreCost
 from covfleet.jenkins.lint import Finding
 from covfleet.jenkins.status import BuildRow
 from covfleet.model import GateRule, Heartbeat, ImageRef, Ledger, Plan, Totals
@@ -154,9 +154,9 @@ FORMS = (
             **_VERSION,
             "exit_code": "What the command ends with.",
             "checks": f"List of {_link(Check)}.",
-            "measured": f"Only with `--measure`: the size of the sample, `cores` (a list of {_link(Cost)}), "
-            "and the line-context pairs on which the cores differ.",
+            "measured": "Only with `--measure`: the size of the sample, `cores` "
+            f"(a list of {_link(CoreCost)}), and the line-context pairs on which the cores differ.",
         },
-        types=(Check, Cost),
+        types=(Check, CoreCost),
     ),
 )
