@@ -10,8 +10,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from covfleet.digests import sha256_of
 from covfleet.errors import ConfigurationError
+from covfleet.files import sha256_of
 from covfleet.model import Checkout, GitState
 
 _OWN_FOLDER = ".covfleet"

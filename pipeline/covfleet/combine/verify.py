@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from covfleet.combine.contents import CheckedData, read_contents
-from covfleet.digests import sha256_of
+from covfleet.files import sha256_of
 from covfleet.model import DataFile, Problem
 from covfleet.store.parallel import for_each
 from covfleet.store.soundness import Defect, check_rows, check_schema, guard

@@ -10,10 +10,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from covfleet.errors import ConfigurationError
+from covfleet.files import resource
 from covfleet.model import Checkout, ImageRef
 from covfleet.ports.engine import BuildRequest, ContainerEngine
 from covfleet.ports.narration import Narrate
-from covfleet.resources import resource
 from covfleet.settings.schema import ImageSettings
 from covfleet.store.keys import checked
 

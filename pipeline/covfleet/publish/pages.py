@@ -12,8 +12,8 @@ from urllib.parse import quote
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from covfleet.files import resource
 from covfleet.model import Totals, Verdict, floor_percent
-from covfleet.resources import resource
 from covfleet.store.keys import SiteKeys
 
 

@@ -8,8 +8,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from covfleet.digests import sha256_of
 from covfleet.errors import IncompleteDataError
+from covfleet.files import sha256_of
 from covfleet.model import Ledger, Plan, ReportFile, ReportManifest, TestOutcome, Totals
 from covfleet.ports.narration import Narrate
 from covfleet.report.cache.branch import Shelf

@@ -24,8 +24,8 @@ from pathlib import Path, PurePosixPath
 
 import zstandard
 
-from covfleet.digests import sha256_of
 from covfleet.errors import ConfigurationError, IncompleteDataError
+from covfleet.files import sha256_of
 from covfleet.model import SourceFile
 
 MOST_BYTES = 1024**3  # of all files together

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import IO
 
 from covfleet.adapters.docker.ignore import kept_paths, parse
-from covfleet.digests import sha256_of
 from covfleet.errors import ConfigurationError
+from covfleet.files import sha256_of
 from covfleet.ports.engine import BuildRequest
 
 DOCKERFILE = ".covfleet.Dockerfile"

@@ -6,8 +6,8 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from covfleet.digests import sha256_of
 from covfleet.errors import ObjectNotFoundError, PreconditionFailedError
+from covfleet.files import sha256_of
 from covfleet.ports.object_store import ObjectInfo, ObjectStore, StoredObject
 
 

@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import BinaryIO
 
 from covfleet.adapters.folder.atomic import new_name, replacing
-from covfleet.digests import sha256_of
 from covfleet.errors import ObjectNotFoundError, PreconditionFailedError, StoreError
+from covfleet.files import sha256_of
 from covfleet.ports.object_store import ObjectInfo, StoredObject, checked_key, checked_prefix
 
 _INTERNAL = ".covfleet-store"

@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from covfleet.digests import sha256_of
 from covfleet.errors import ObjectNotFoundError, PipelineError
+from covfleet.files import sha256_of
 from covfleet.model import Ledger
 from covfleet.ports.narration import Narrate
 from covfleet.ports.object_store import ObjectStore

@@ -11,6 +11,7 @@ from typing import Literal
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from covfleet.files import resource
 from covfleet.model import (
     FAILING,
     Ledger,
@@ -24,7 +25,6 @@ from covfleet.model import (
 )
 from covfleet.report.own.figures import FileFigures
 from covfleet.report.own.verdicts import MEANING
-from covfleet.resources import resource
 from covfleet.store.documents import from_json
 from covfleet.text import counted, duration, markdown, one_line
 
