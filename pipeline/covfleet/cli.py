@@ -1,4 +1,4 @@
-"""The command line: find the command, run it, print its error, exit with the design's status."""
+"""The command line: find the command, run it, print its error and exit with the documented status."""
 
 from __future__ import annotations
 
@@ -16,33 +16,33 @@ from covfleet.commands.common.options import Invocation
 from covfleet.errors import ConfigurationError, InterruptedRunError, PipelineError
 
 _COMMANDS = {
-    "Everything": {"run": "Run all stages over a project, here."},
+    "Everything": {"run": "Run all stages for a project on this machine."},
     "The stages, in the data's order": {
-        "image": "Build the application's image, or find that nothing changed.",
+        "image": "Build the application's image, unless nothing has changed.",
         "plan": "Collect the tests and deal them to shards.",
         "shard": "Run shard K of a planned build.",
-        "combine": "Verify all data of a build and make one .coverage of it.",
+        "combine": "Verify a build's data files and combine them into one .coverage.",
         "report": "Write the reports of a combined build.",
         "gate": "Compare a build's coverage with the thresholds.",
-        "publish": "Put a build's reports into the site.",
+        "publish": "Publish a build's reports to the site.",
     },
     "By hand, for any commit in the store": {
-        "builds": "List the builds of a commit, and how far each is.",
+        "builds": "List the builds of a commit and the progress of each.",
         "recombine": "Combine, report and publish a build again.",
         "fetch": "Download the data files of a commit for stock coverage.py.",
     },
-    "Jenkins": {"jenkins": "Have Jenkins drive the stages: render its files, start builds, follow them."},
-    "Help": {"doctor": "Examine machine, project, engine and store, and say what to do."},
+    "Jenkins": {"jenkins": "Run the stages on Jenkins: render its files, start builds, follow them."},
+    "Help": {"doctor": "Check the machine, project, engine and store, and suggest fixes."},
 }
 
 _EPILOG = """\
 \b
 Settings: [tool.covfleet] in pyproject.toml, then COVFLEET_… variables, then flags; the last one wins.
-A nested one has two underscores: COVFLEET_IMAGE__BASE is `base` in [tool.covfleet.image].
+Two underscores separate a table from its key: COVFLEET_IMAGE__BASE is `base` in [tool.covfleet.image].
 
 \b
-Exit codes: 0 done · 1 an error of ours · 2 usage or configuration · 3 tests failed · 4 below a gate ·
-5 incomplete or corrupt data · 6 Docker, S3 or Jenkins could not do it · 130 interrupted
+Exit codes: 0 success · 1 any other error · 2 usage or configuration · 3 tests failed · 4 below a gate ·
+5 incomplete or corrupt data · 6 Docker, S3 or Jenkins failed · 130 interrupted
 """
 
 
@@ -57,9 +57,9 @@ Exit codes: 0 done · 1 an error of ours · 2 usage or configuration · 3 tests 
 )
 @click.version_option(package_name="covfleet", message="%(prog)s %(version)s")
 def app() -> None:
-    """Run a Python test suite under coverage on many shards, and get one result, proved complete.
+    """Run a Python test suite under coverage on many shards and get one result, proven complete.
 
-    Try `covfleet run` in a project's folder. Every command has examples: `covfleet COMMAND --help`.
+    Start with `covfleet run` in a project's folder. `covfleet COMMAND --help` shows examples of each command.
     """
 
 
@@ -69,12 +69,12 @@ def main() -> NoReturn:
         if signal.getsignal(number) != signal.SIG_IGN:
             signal.signal(number, _interrupt)
     for stream in (sys.stdout, sys.stderr):
-        stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # a test id may hold anything
+        stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # a test id may contain anything
     sys.exit(status(sys.argv[1:]))
 
 
 def status(arguments: list[str]) -> int:
-    """Run a command and return its exit status; errors are printed."""
+    """Run a command, print its error if it fails, and return its exit status."""
     invocation = Invocation()
     color = False if os.environ.get("NO_COLOR") else None
     try:
@@ -97,8 +97,8 @@ def status(arguments: list[str]) -> int:
 def _unexpected(error: Exception, *, verbose: bool) -> int:
     if verbose:
         click.echo("".join(traceback.format_exception(error)), err=True)
-    hint = "" if verbose else "Run it again with -v to see where."
-    if isinstance(error, BrokenPipeError):  # `covfleet plan --json | head`: nobody reads on
+    hint = "" if verbose else "Run it again with -v to see the traceback."
+    if isinstance(error, BrokenPipeError):  # `covfleet plan --json | head`: the reader is gone
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     else:
         _print_error(f"{type(error).__name__}: {error}", hint)

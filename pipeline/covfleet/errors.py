@@ -1,17 +1,17 @@
-"""One tree of errors; each class carries the exit code that the command ends with.
+"""One tree of errors; each class carries the command's exit code.
 
-A message says what happened, to which object, and what to do next.
+A message says what happened and to which object; a hint says what to do next.
 """
 
 from __future__ import annotations
 
 
 class PipelineError(Exception):
-    """An error that is reported to the user without a traceback.
+    """An error that the command reports without a traceback.
 
     Attributes:
-        exit_code: the status that the command ends with.
-        hint: what to do next, shown on a line of its own; may be empty.
+        exit_code: the command's exit code.
+        hint: what to do next, shown on its own line; may be empty.
     """
 
     exit_code = 1
@@ -31,7 +31,7 @@ class TestsFailedError(PipelineError):
     """The data is complete, but some tests failed."""
 
     exit_code = 3
-    __test__ = False  # not a test class, whatever pytest thinks of its name
+    __test__ = False  # its name makes pytest take it for a test class
 
 
 class BelowGateError(PipelineError):
@@ -53,15 +53,15 @@ class ServiceError(PipelineError):
 
 
 class EngineError(ServiceError):
-    """The Docker engine is absent or refused."""
+    """The Docker engine is unavailable or refused a request."""
 
 
 class JenkinsError(ServiceError):
-    """The Jenkins controller refused, or answered nonsense."""
+    """The Jenkins controller refused a request or sent an invalid answer."""
 
 
 class JenkinsUnavailableError(JenkinsError):
-    """The controller didn't answer, or not wholly: it may once it is back. A request may have arrived."""
+    """The controller gave no answer, or an incomplete one; the request may have arrived, a retry may work."""
 
 
 class JenkinsNotFoundError(JenkinsError):
@@ -73,22 +73,22 @@ class StoreError(ServiceError):
 
 
 class ObjectNotFoundError(StoreError):
-    """The store holds no object of that key."""
+    """The store has no object with that key."""
 
 
 class PreconditionFailedError(StoreError):
-    """A conditional put found the object in another state than the caller expected."""
+    """A conditional put found the object in a different state than expected."""
 
 
 class WorkerError(PipelineError):
-    """The worker process could not be started or spoke out of turn."""
+    """The worker process couldn't be started or broke the protocol."""
 
 
 class WorkerKilledError(WorkerError):
-    """A signal ended the worker process while it started."""
+    """A signal killed the worker process during its start."""
 
 
 class InterruptedRunError(PipelineError):
-    """SIGINT or SIGTERM stopped the run; what was acknowledged is kept."""
+    """A signal stopped the run; acknowledged results are kept."""
 
     exit_code = 130

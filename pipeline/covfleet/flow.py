@@ -1,7 +1,7 @@
-"""The table of contents: every stage once, in the data's order; the chapters hold the logic.
+"""The table of contents: every stage once, in the data's order; the stages themselves hold the logic.
 
-``run`` goes the whole way on this machine. On many machines each stage is a command of its own, and
-``combine_beside`` is what the combiner does while the shards run.
+``run`` runs all stages on this machine. On many machines each stage is a separate command, and
+``combine_beside`` combines while the shards run.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ _LONGEST_LOOK_S = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Tools:
-    """The real clients, made by ``commands/``; what not every run needs is made when it is asked for."""
+    """The real clients, created by ``commands/``; those that only some runs need are created on demand."""
 
     engine: Callable[[], ContainerEngine]
     launcher: Callable[[ImageRef | None], WorkerLauncher]
@@ -56,7 +56,7 @@ class Tools:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """What to run: a checkout, under these settings, as this build, with results in ``folder``."""
+    """A run of a checkout, with these settings, as this build; results go to ``folder``."""
 
     checkout: Checkout
     settings: Settings
@@ -67,7 +67,7 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What a run gave."""
+    """The outcome of a run."""
 
     totals: Totals
     ledger: Ledger
@@ -76,11 +76,10 @@ class Result:
 
 
 def run(job: Run, tools: Tools) -> Result:
-    """Go the data's way: image, plan, shards and beside them combine, report, publish.
+    """Run the stages: image, plan, shards with combine alongside, report, publish.
 
     Raises:
-        PipelineError: of the stage that failed; nothing that was finished is lost, and the same build can be
-            continued.
+        PipelineError: a stage failed; finished work is kept, and the same build can be resumed.
     """
     settings, build, narrate = job.settings, job.build, tools.narrate
     workers = settings.s3.connections
@@ -89,11 +88,11 @@ def run(job: Run, tools: Tools) -> Result:
     image = _image(job, tools) if settings.executor == "docker" else None
     launcher = tools.launcher(image)
     with LocalShards(tools.start_shard, tools.stopping, tools.clock, narrate) as shards:
-        shards.start(settings.shards)  # they come up, and wait for the plan
+        shards.start(settings.shards)  # they start up and wait for the plan
         plan = plan_build(PlanRequest(build, job.checkout, launcher, settings, image, tools.clock, narrate))
         tests, batches = counted(len(plan.tests), "test"), counted(len(plan.batches), "batch")
         narrate(f"{tests} in {batches} for {counted(plan.shards, 'shard')}")
-        shards.start(plan.shards)  # a build that is continued may have more
+        shards.start(plan.shards)  # a resumed build may have more
         with combining_ahead(
             build, workdir, workdir / "ahead", workers=workers, narrate=narrate
         ) as combination:
@@ -110,7 +109,7 @@ def run(job: Run, tools: Tools) -> Result:
 
 
 def judge(job: Run, result: Result) -> None:
-    """Raise if the run must not end well.
+    """Raise an error if the run must not succeed.
 
     Raises:
         TestsFailedError: tests failed.
@@ -120,7 +119,7 @@ def judge(job: Run, result: Result) -> None:
     if failures:
         raise TestsFailedError(
             f"{failures} of {counted(result.ledger.tests_run, 'test')} failed",
-            hint=f"Their output stands in {result.reports / 'junit.xml'}.",
+            hint=f"Their output is in {result.reports / 'junit.xml'}.",
         )
     if not job.allow_partial or result.ledger.verdict == "complete":
         gate_build(job.build, job.settings.gate)
@@ -135,13 +134,13 @@ def _image(job: Run, tools: Tools) -> ImageRef:
 
 @dataclass(frozen=True, slots=True)
 class Following:
-    """A build to combine beside its shards, from any machine; results and caches lie in ``folder``."""
+    """A build to combine alongside its shards, on any machine; results and caches go to ``folder``."""
 
     build: StoredBuild
     settings: Settings
     folder: Path  # .covfleet
     workdir: Path
-    patience_s: float  # how long to wait when no shard gives a sign of life
+    patience_s: float  # how long to wait without a heartbeat from any shard
     allow_partial: bool
     clock: Clock
     display: Display
@@ -150,10 +149,10 @@ class Following:
 
 
 def combine_beside(job: Following) -> Combined:
-    """Merge what shards deliver and rehearse the reports, until nothing more comes; then judge what there is.
+    """Merge results as shards deliver them and rehearse the reports until no more arrive; then finish.
 
     Raises:
-        InterruptedRunError: a signal came. What was merged is kept, and the next call goes on from there.
+        InterruptedRunError: a signal arrived; merged results are kept, and the next call resumes from there.
         PipelineError: see ``combine_build``.
     """
     build, settings, narrate = job.build, job.settings, job.narrate
@@ -174,6 +173,6 @@ def combine_beside(job: Following) -> Combined:
                 notes = follow(combination, rehearsals, watch)
             except KeyboardInterrupt:
                 raise InterruptedRunError(
-                    "interrupted", hint="What was merged is kept: the same command goes on from there."
+                    "interrupted", hint="Merged results are kept; run the same command again to resume."
                 ) from None
         return combination.finish(allow_partial=job.allow_partial, notes=notes)

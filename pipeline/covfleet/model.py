@@ -1,7 +1,7 @@
-"""The values that stages exchange: frozen, validated, and written to the store as JSON.
+"""The values that stages exchange: frozen, validated, and stored as JSON.
 
-Durations are seconds, sizes bytes, percentages 0 to 100. Every document that lies in the store carries
-``version``; a reader refuses a version that it doesn't know.
+Durations are seconds, sizes are bytes, percentages 0 to 100. Every stored document carries a ``version``; a
+reader refuses an unknown version.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from fractions import Fraction
 from typing import Literal
 
 Outcome = Literal["passed", "failed", "error", "skipped", "xfailed", "xpassed", "crashed", "timeout"]
-"""What became of a test. ``crashed`` killed its process; ``timeout`` ran when its batch's limit ran out."""
+"""The outcome of a test. ``crashed``: it killed its process; ``timeout``: its batch's time limit expired."""
 
 FAILING: frozenset[Outcome] = frozenset({"failed", "error", "crashed", "timeout"})
 
@@ -24,11 +24,11 @@ ShardState = Literal["starting", "running", "waiting", "finished", "stopped", "f
 
 @dataclass(frozen=True, slots=True)
 class Checkout:
-    """The application's source tree and what names it.
+    """The application's source tree and its name.
 
     ``commit`` is the head commit, ``<head>-<hash>`` for a tree with uncommitted changes, or a hash of the
-    content without git. ``files`` are the paths (relative, ``/`` between parts, sorted) that belong to the
-    project: those that git tracks, and untracked ones that it doesn't ignore.
+    content without git. ``files`` are the project's paths (relative, ``/`` between parts, sorted): those that
+    git tracks, and untracked ones that it doesn't ignore.
     """
 
     root: str
@@ -39,10 +39,10 @@ class Checkout:
 
 @dataclass(frozen=True, slots=True)
 class GitState:
-    """What git says of a checkout's head, and of how the tree differs from it. Commits are hex digits.
+    """Git's description of a checkout's head and of the tree's differences from it. Commits are hex digits.
 
-    ``published``: a branch that was fetched contains the head, so it isn't a merge made here. ``change_tip``
-    is the fetched branch of the change, empty without one; ``on_target`` are the parents that the fetched
+    ``published``: a fetched branch contains the head, so it isn't a local merge. ``change_tip`` is the tip of
+    the change's fetched branch, empty without one; ``on_target`` are the head's parents that the fetched
     target contains. ``changed`` are tracked files; ``untracked`` those that git neither tracks nor ignores.
     """
 
@@ -57,7 +57,7 @@ class GitState:
 
 @dataclass(frozen=True, slots=True)
 class ImageRef:
-    """A Docker image: ``reference`` is what the engine runs, ``digest`` its content's identity."""
+    """A Docker image: the engine runs ``reference``; ``digest`` identifies its content."""
 
     reference: str
     digest: str
@@ -66,7 +66,7 @@ class ImageRef:
 
 @dataclass(frozen=True, slots=True)
 class Environment:
-    """What the application's interpreter said of itself."""
+    """The versions that the application's interpreter reports."""
 
     python: str
     pytest: str  # empty: not installed, and not needed for command groups
@@ -80,12 +80,12 @@ class Measurement:
 
     branch: bool
     contexts: bool
-    core: str  # that was really used: coverage.py's "sysmon", "ctrace", "pytrace", or covfleet's "monitor"
+    core: str  # the one in use: coverage.py's "sysmon", "ctrace" or "pytrace", or covfleet's "monitor"
 
 
 @dataclass(frozen=True, slots=True)
 class SourceFile:
-    """A file of the project as it was when the build was planned."""
+    """A file of the project as of the plan."""
 
     path: str  # relative to the project, "/" between parts
     sha256: str
@@ -93,21 +93,21 @@ class SourceFile:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """The unit of work that a shard takes: tests for pytest, or one command."""
+    """The unit of work of a shard: tests for pytest, or one command."""
 
     id: str
-    tests: tuple[str, ...]  # pytest node ids; for a command its one id, "group::<name>"
+    tests: tuple[str, ...]  # pytest node ids; for a command its only id, "group::<name>"
     expected_s: float
     command: tuple[str, ...] = ()
-    imports: tuple[str, ...] = ()  # test files without a test to run, which a serial run imports as well
+    imports: tuple[str, ...] = ()  # test files without a test to run, which a serial run would import, too
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What a build will run, and who starts with what.
+    """The batches of a build and how they are dealt to shards.
 
-    ``batches`` are ordered by expected duration, longest first; ``deals[k - 1]`` holds the batch ids of
-    shard k in the order in which it works through them.
+    ``batches`` are ordered by expected duration, longest first; ``deals[k - 1]`` contains the batch ids of
+    shard k in the order in which it runs them.
     """
 
     commit: str
@@ -115,7 +115,7 @@ class Plan:
     branch: str
     created_at: str  # ISO 8601, UTC
     executor: Executor
-    image: str  # empty for processes
+    image: str  # empty for plain processes
     environment: Environment
     measurement: Measurement
     pytest_args: tuple[str, ...]
@@ -127,7 +127,7 @@ class Plan:
 
     @property
     def shards(self) -> int:
-        """How many shards the batches were dealt to."""
+        """The number of shards that the batches are dealt to."""
         return len(self.deals)
 
     @property
@@ -138,7 +138,7 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """Which shard has a batch. ``token`` names one attempt at a shard, so that a restart isn't its ghost."""
+    """A shard's claim on a batch. ``token`` identifies one run of a shard and so tells restarts apart."""
 
     batch: str
     shard: int
@@ -148,7 +148,7 @@ class Claim:
 
 @dataclass(frozen=True, slots=True)
 class Heartbeat:
-    """A shard's sign of life and progress; ``beat`` grows with every write while the shard lives."""
+    """A shard's heartbeat and progress; ``beat`` grows with every write while the shard is alive."""
 
     shard: int
     token: str
@@ -158,18 +158,18 @@ class Heartbeat:
     tests_done: int = 0
     tests_failed: int = 0
     busy_s: float = 0.0
-    current: str = ""  # the test that runs now
-    detail: str = ""  # why it stopped or failed
+    current: str = ""  # the running test
+    detail: str = ""  # why the shard stopped or failed
 
 
 @dataclass(frozen=True, slots=True)
 class TestOutcome:
-    """What became of one test; ``output`` only for those that didn't pass.
+    """The outcome of one test; ``output`` only if it didn't pass.
 
     ``uncertain`` says how the test switched measuring off: what it ran after that may be missing in the data.
     """
 
-    __test__ = False  # not a test class, whatever pytest thinks of its name
+    __test__ = False  # its name makes pytest take it for a test class
 
     id: str
     outcome: Outcome
@@ -186,9 +186,9 @@ def file_of_test(test: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class DataFile:
-    """A coverage data file in the commit's folder. Size and hash are its own, however it is stored.
+    """A coverage data file in the commit's folder. Size and hash are those of the uncompressed file.
 
-    ``checked``: whoever hashed these bytes had found every page and row in them sound.
+    ``checked``: every page and row was found sound in the same bytes that were hashed.
     """
 
     name: str
@@ -200,27 +200,27 @@ class DataFile:
 
     @property
     def object_bytes(self) -> int:
-        """The size of what lies in the store."""
+        """The size of the stored object."""
         return self.size_bytes if self.compression == "none" else self.stored_bytes
 
 
 @dataclass(frozen=True, slots=True)
 class CoresCompared:
-    """What coverage.py's C tracer and covfleet's own core saw of the same batches, run again for this."""
+    """A comparison of coverage.py's C tracer and covfleet's own core on the same batches, run again."""
 
     batches: int = 0
     pairs: int = 0  # of a line and a context
     unstable: int = 0  # pairs on which the runs of one core disagree
-    missed: int = 0  # that our own core never saw, and the C tracer always
+    missed: int = 0  # pairs that the C tracer always saw and our own core never
     only_ours: int = 0  # the reverse
-    failing: int = 0  # tests that fail under our own core only
-    differences: tuple[str, ...] = ()  # the first of these three, as a reader would look them up
+    failing: int = 0  # tests that fail only under our own core
+    differences: tuple[str, ...] = ()  # the first of the last three kinds, in readable form
     failures: tuple[str, ...] = ()  # batches that couldn't be compared, and why
 
 
 @dataclass(frozen=True, slots=True)
 class BatchResult:
-    """Everything that a batch gave; written once, after its data files are in the store."""
+    """The outcomes and data files of a batch; written once, after its data files are in the store."""
 
     commit: str
     build: str
@@ -231,15 +231,15 @@ class BatchResult:
     core: str
     outcomes: tuple[TestOutcome, ...]
     data_files: tuple[DataFile, ...]
-    notes: tuple[str, ...] = ()  # what deserves a human's eye: deaths, restarts, warnings of coverage.py
-    root: str = ""  # the project's folder as the workers saw it; absolute paths below it are its own
-    cores: CoresCompared | None = None  # if this batch was one to compare them on
+    notes: tuple[str, ...] = ()  # for humans: crashes, restarts, coverage.py's warnings
+    root: str = ""  # the project's folder as the workers saw it; absolute paths below it are the project's
+    cores: CoresCompared | None = None  # if the cores were compared on this batch
     version: Literal[1] = 1
 
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One thing that is wrong with the data, by name."""
+    """One fault in the data, and its subject."""
 
     kind: Literal["missing", "unexpected", "corrupt", "conflict", "foreign"]
     subject: str  # a test id, batch, data file or key
@@ -248,7 +248,7 @@ class Problem:
 
 @dataclass(frozen=True, slots=True)
 class ShardShare:
-    """What a shard contributed, for the balance."""
+    """A shard's share of the work, for the balance."""
 
     shard: int
     batches: int
@@ -258,7 +258,7 @@ class ShardShare:
 
 @dataclass(frozen=True, slots=True)
 class Ledger:
-    """What was planned, acknowledged and received, and the verdict on it."""
+    """A comparison of what was planned, acknowledged and received, with a verdict."""
 
     commit: str
     build: str
@@ -272,31 +272,31 @@ class Ledger:
     data_files: tuple[DataFile, ...] = ()
     shares: tuple[ShardShare, ...] = ()
     combined: DataFile | None = None
-    outside: tuple[str, ...] = ()  # measured paths that are not the project's own: left out of the result
-    cores: CoresCompared | None = None  # on all batches on which they were compared
+    outside: tuple[str, ...] = ()  # measured paths outside the project, left out of the result
+    cores: CoresCompared | None = None  # over all batches on which the cores were compared
     uncertain: tuple[str, ...] = ()  # ids of tests that switched measuring off, in order
     version: Literal[1] = 1
 
     @property
     def tests_run(self) -> int:
-        """How many tests have an outcome."""
+        """The number of tests with an outcome."""
         return sum(self.outcomes.values())
 
     @property
     def test_time_s(self) -> float:
-        """The time that all shards spent on batches, added up."""
+        """The total time that all shards spent on batches."""
         return sum(share.busy_s for share in self.shares)
 
     @property
     def balance(self) -> float:
-        """The busiest shard's time against the mean: 1.0 is perfect; 0.0 when nothing ran."""
+        """The busiest shard's time relative to the mean: 1.0 is perfect; 0.0 if nothing ran."""
         mean = self.test_time_s / len(self.shares) if self.shares else 0.0
         return max(share.busy_s for share in self.shares) / mean if mean else 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class Totals:
-    """What the whole project's coverage adds up to, as coverage.py counts it."""
+    """The coverage totals of the whole project, as coverage.py counts them."""
 
     files: int
     statements: int
@@ -328,7 +328,7 @@ def _share(part: int, whole: int) -> Fraction:
 def floor_percent(share: Fraction, digits: int = 2) -> Decimal:
     """Return a share (0 to 1) in percent with ``digits`` decimals, rounded down.
 
-    So 100 is shown for what is complete only, and no figure looks as if it reached a threshold it missed.
+    So only full coverage shows as 100, and no figure seems to reach a threshold that it missed.
     """
     scaled = share * 100 * 10**digits
     return Decimal(f"{scaled.numerator // scaled.denominator}e-{digits}")
@@ -345,10 +345,10 @@ class ReportFile:
 
 @dataclass(frozen=True, slots=True)
 class ReportManifest:
-    """What the reports of a build say in figures, which data they were made from, and every file of them.
+    """The figures, the data's hash and all files of a build's reports.
 
-    It is written after all its files. ``created_at`` is the plan's; without a plan, the time when
-    the data was combined.
+    It is written after all its files. ``created_at`` is the plan's; without a plan, the time when the data
+    was combined.
     """
 
     commit: str
@@ -364,7 +364,7 @@ class ReportManifest:
 
 @dataclass(frozen=True, slots=True)
 class GateRule:
-    """One threshold: ``wanted`` and ``actual`` in percent, ``actual`` never rounded up to ``wanted``."""
+    """One threshold: ``wanted`` and ``actual`` in percent; ``actual`` is never rounded up to ``wanted``."""
 
     name: str  # "total", "line" or "branch"
     wanted: Decimal

@@ -1,4 +1,4 @@
-"""Text from outside (test ids, messages, paths) made safe for a terminal, for Markdown and for one line."""
+"""Make text from outside (test ids, messages, paths) safe for a terminal, for Markdown and for one line."""
 
 from __future__ import annotations
 
@@ -6,36 +6,36 @@ import re
 
 _MARKDOWN = re.compile(
     r"""
-    [^\w\s/.,:()=+-]                           # whatever Markdown or HTML could read
+    [^\w\s/.,:()=+-]                           # whatever Markdown or HTML could interpret
     | (?<![0-9A-Za-z])_ | _(?![0-9A-Za-z])     # emphasis; inside a word it is only an underscore
-    | :(?=//) | (?<=www)\.                     # addresses, which GitHub turns into links
+    | :(?=//) | (?<=www)\.                     # URLs, which GitHub turns into links
     """,
     re.VERBOSE | re.IGNORECASE,
 )
 
 
 def printable(text: str) -> str:
-    """Return ``text`` with line ends, escape sequences and invisible characters written out."""
+    """Return ``text`` with line ends, escape sequences and invisible characters as visible escapes."""
     return "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)
 
 
 def one_line(text: str, limit: int = 160) -> str:
-    """Return the first line of ``text`` that isn't blank, printable, cut after ``limit`` characters."""
+    """Return the first nonblank line of ``text``, printable and truncated to ``limit`` characters."""
     line = printable(next((line.strip() for line in text.splitlines() if line.strip()), ""))
     return line if len(line) <= limit else f"{line[: limit - 1]}…"
 
 
 def markdown(text: str) -> str:
-    """Return ``text`` so that Markdown and HTML show it as it is, in a table too.
+    """Escape ``text`` so that Markdown and HTML show it literally, even in a table.
 
-    Characters that could mean something become numeric entities, which by CommonMark (section 2.5) never
-    start a construct: unlike backslashes, that holds inside table cells and inline HTML as well.
+    Special characters become numeric entities, which never start a construct (CommonMark, section 2.5).
+    Unlike backslashes, they also work inside table cells and inline HTML.
     """
     return _MARKDOWN.sub(lambda found: f"&#{ord(found[0])};", printable(text))
 
 
 def duration(seconds: float) -> str:
-    """Return a duration as people say it: ``0.42 s``, ``4.2 s``, ``42 s``, ``2 min 3 s``, ``1 h 12 min``."""
+    """Return a duration in words: ``0.42 s``, ``4.2 s``, ``42 s``, ``2 min 3 s``, ``1 h 12 min``."""
     if seconds < 10:
         return f"{round(seconds, 1 if seconds >= 1 else 2):g} s"
     whole = round(seconds)

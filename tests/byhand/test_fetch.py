@@ -118,7 +118,7 @@ def test_a_bomb_of_the_right_stored_size_is_cut_off_and_named(
     for arguments in (("fetch", COMMIT), ("recombine", COMMIT)):
         said = covfleet(*arguments)
         assert said.code == 5
-        assert f"{file.name}: unpacks to more than its 5000 bytes" in said.err
+        assert f"{file.name}: decompresses to more than its 5000 bytes" in said.err
     huge = dataclasses.replace(file, size_bytes=10**13)
     build.store.put(build.keys.result("2"), to_json(make_result(build.plan, "2", [huge], shard=2)))
     assert "would unpack to 10000000000000 bytes" in covfleet("recombine", COMMIT).err
@@ -140,7 +140,7 @@ def test_a_folder_with_other_data_is_refused(
     (folder / ".coverage.mine").write_bytes(b"x")
     said = covfleet("fetch", COMMIT, str(folder))
     assert said.code == 2
-    assert "holds .coverage.mine, which is not of this build" in said.err
+    assert "contains .coverage.mine, which is not from this build" in said.err
     assert data_files(folder) == [".coverage.mine"]
 
 

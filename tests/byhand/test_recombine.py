@@ -25,7 +25,7 @@ def test_the_newest_complete_build_is_taken(covfleet: Covfleet, shards: Shards) 
     lines = said.err.splitlines()
     assert [line.split()[0] for line in lines[1:4]] == ["c", "*", "b"]
     assert "1 of 2 batches, not combined" in lines[1]
-    assert lines[4] == "taking build a, the newest complete one"
+    assert lines[4] == "using build a, the newest complete one"
 
 
 def test_any_build_can_be_asked_for(covfleet: Covfleet, shards: Shards) -> None:
@@ -52,14 +52,14 @@ def test_without_a_checkout_it_combines_reports_and_publishes_and_a_second_time_
     assert first.code == 0, first.err
     for line in ("combined   2 data files, complete\n", "reported   ", "published  "):
         assert line in first.out
-    assert "as it was before" not in first.out
+    assert "; unchanged" not in first.out
     assert place.store.get(build.keys.report("html/index.html")).data
     assert "main/17/coverage.json" in content(site.store)
     before, published = content(place.store), content(site.store)
 
     second = covfleet("recombine", COMMIT, "--site", site.flags[1])
     assert second.code == 0, second.err
-    assert second.out.count("as it was before") == 2
+    assert second.out.count("; unchanged") == 2
     assert content(place.store) == before
     assert content(site.store) == published
     assert list(anywhere.iterdir()) == []
@@ -72,7 +72,7 @@ def test_reports_that_were_half_uploaded_are_made_again(
     covfleet("recombine", COMMIT)
     place.store.put(build.keys.report("coverage.xml"), b"<half")
     said = covfleet("recombine", COMMIT)
-    assert said.out.count("as it was before") == 1
+    assert said.out.count("; unchanged") == 1
     assert place.store.get(build.keys.report("coverage.xml")).data.startswith(b"<?xml")
 
 
@@ -84,7 +84,7 @@ def test_the_results_can_go_into_a_folder_and_leave_the_store_alone(
     for _ in range(2):
         said = covfleet("recombine", COMMIT, "--output", str(output))
         assert said.code == 0, said.err
-        assert "store      not changed" in said.out
+        assert "store      unchanged" in said.out
         assert content(place.store) == before
     expected = write_data(tmp_path / "expected", {"": {"app/a.py": [1, 2]}}, touched=["app/a.py"])
     assert api_view(output / ".coverage") == api_view(expected)

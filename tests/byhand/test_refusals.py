@@ -93,7 +93,7 @@ def test_a_shard_that_is_at_work_ends_with_5_and_is_named(covfleet: Covfleet, sh
     with beating(build):
         said = covfleet("recombine", COMMIT)
     assert said.code == 5
-    assert "still running: 1 of 2 batches done, shard 2 at work" in said.err
+    assert "still running: 1 of 2 batches done, shard 2 working" in said.err
 
 
 def test_a_build_whose_shards_deliver_their_last_data_is_still_running(
@@ -110,7 +110,7 @@ def test_a_shard_that_is_gone_does_not_stop_a_complete_build(covfleet: Covfleet,
     leave_heartbeat(shards.finish(shards.plan("17")), "running")
     said = covfleet("recombine", COMMIT)
     assert said.code == 0, said.err
-    assert "whether a shard is still at work" in said.err
+    assert "whether a shard is still working" in said.err
 
 
 def test_damaged_data_ends_with_5_and_is_named_and_nothing_is_published(

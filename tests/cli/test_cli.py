@@ -47,9 +47,9 @@ def project(tmp_path: Path) -> Path:
         (("publish",), "there is no site to publish to"),
         (("shard", "1"), "has no build"),
         (("shard", "1", "--build", "absent"), "has no build absent"),
-        (("combine", "--commit", "../x"), "can't be used as a commit"),
+        (("combine", "--commit", "../x"), "isn't valid as a commit"),
         (("combine", "--patience", "5"), "Add --follow, or leave out --patience"),
-        (("plan", "--build", "a/b"), "can't be used as a build id"),
+        (("plan", "--build", "a/b"), "isn't valid as a build id"),
     ],
 )
 def test_wrong_usage_ends_with_2_and_says_what_is_wrong(
@@ -131,7 +131,7 @@ def test_a_signal_ends_with_130_and_leaves_no_process(project: Path, number: sig
     run.send_signal(number)
     _, said = run.communicate(timeout=60)
     assert run.returncode == 130, said
-    assert "go on with: covfleet run --build " in said
+    assert "resume with: covfleet run --build " in said
     processes = subprocess.run(["ps", "-eo", "args"], check=True, capture_output=True, text=True).stdout
     assert str(project) not in processes
     assert not (project / ".covfleet" / "work").exists()

@@ -65,7 +65,7 @@ def test_every_rule_that_failed_is_listed_with_its_figure(tmp_path: Path) -> Non
         gate_build(StoredBuild(stored(tmp_path), KEYS), settings)
     assert caught.value.exit_code == 4
     assert str(caught.value) == (
-        "coverage is below the gate: total 71.42%, wanted 71.43%; branch 75.000%, wanted 99.999%"
+        "coverage is below the gate: total 71.42%, required 71.43%; branch 75.000%, required 99.999%"
     )
 
 
@@ -81,7 +81,7 @@ def test_a_build_that_passes_returns_its_rules(tmp_path: Path) -> None:
 
 def test_a_branch_threshold_needs_branches() -> None:
     totals = Totals(files=1, statements=3, covered_statements=3)
-    with pytest.raises(ConfigurationError, match="statements only"):
+    with pytest.raises(ConfigurationError, match="only statements"):
         evaluate(totals, GateSettings(branch=Decimal(50)))
 
 

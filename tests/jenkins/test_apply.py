@@ -323,7 +323,7 @@ def test_a_second_apply_changes_nothing_though_the_controller_rewrites_everythin
     normalising: FakeJenkins, covfleet: Covfleet
 ) -> None:
     status, out, err = covfleet(normalising, "apply")
-    assert (status, err) == (0, f"8 of 8 changed on {normalising.url}\n")
+    assert (status, err) == (0, f"changed 8 of 8 items on {normalising.url}\n")
     assert out.split()[:3] == ["create", "folder", "team"]
     assert set(normalising.views) == {"team/cov/covfleet-jobs"}
     before, normalising.seen = dict(normalising.jobs), []
@@ -348,7 +348,7 @@ def test_a_dry_run_shows_what_it_would_do_and_writes_nothing(
         assert re.search(r"^-.*\$OTHER.*\n\+.*\$SHARD", out, re.MULTILINE)
         assert normalising.jobs == before
     assert not normalising.posts("/")
-    assert covfleet(normalising, "apply")[2] == f"1 of 8 changed on {normalising.url}\n"
+    assert covfleet(normalising, "apply")[2] == f"changed 1 of 8 items on {normalising.url}\n"
     assert "$SHARD" in normalising.jobs[job]
 
 

@@ -249,7 +249,7 @@ def test_steps_of_the_settings_are_known_with_their_plugins(
 
 def test_a_sound_file_ends_with_0_and_says_who_thinks_so(jenkins: FakeJenkins, lint: Lint) -> None:
     status, out, err = lint(SOUND, on=jenkins)
-    assert (status, out, err) == (0, "", f"Jenkinsfile is sound, says {jenkins.url}.\n")
+    assert (status, out, err) == (0, "", f"{jenkins.url} found no faults in Jenkinsfile.\n")
     said = json.loads(lint(SOUND, "--json", on=jenkins)[1])
     assert_documented("jenkins lint", said)
     assert (said["version"], said["checked_by"], said["findings"]) == (1, jenkins.url, [])
@@ -334,7 +334,7 @@ def test_groovy_s_own_parser_finds_syntax_errors_with_their_places(
     (tmp_path / ".groovylintrc.json").write_text('{"rules": "nonsense of the project\'s own"}')
     status, out, err = lint(SOUND, "--offline")
     assert (status, out) == (0, "")
-    assert err == "Jenkinsfile is sound, says npm-groovy-lint.\n"
+    assert err == "npm-groovy-lint found no faults in Jenkinsfile.\n"
     status, out, _ = lint(with_steps("sh 'a", "nosuchstep()"), "--offline")
     assert status == 2
     assert "Jenkinsfile:6:20: error: Unexpected character" in out

@@ -149,7 +149,7 @@ def test_a_file_that_covfleet_did_not_generate_is_never_replaced_unasked(project
     (project / "Jenkinsfile").write_text("pipeline { /* by hand */ }\n")
     status, _, err = run(project)
     assert status == 2
-    assert "not replaced: Jenkinsfile" in err
+    assert "won't replace them: Jenkinsfile" in err
     assert "--force" in err
     assert contents(project) == {"Jenkinsfile": b"pipeline { /* by hand */ }\n"}, "nothing at all is written"
     assert run(project, "--force")[0] == 0

@@ -316,10 +316,10 @@ def test_run_prints_the_console_on_standard_output_unless_json_is_wanted_there(
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (("--branch", "x", "--commit", "y"), "don't go together"),
-        (("--branch", "-x"), "git allows no such branch"),
+        (("--branch", "x", "--commit", "y"), "exclude each other"),
+        (("--branch", "-x"), "git doesn't allow this branch name"),
         (("--branch", "${PWD}"), "Jenkins would expand"),
-        (("--commit", ":.*"), "can't be used as a commit"),
+        (("--commit", ":.*"), "isn't valid as a commit"),
         (("--shards", "0"), "shards"),
         (("--driver", "freestyle"), "pipeline"),
     ],

@@ -133,7 +133,7 @@ def test_a_manifest_cannot_write_outside_the_builds_folder(store: TroubledStore,
 def test_a_build_cannot_take_the_name_of_a_page(
     store: TroubledStore, site: TroubledStore, build: str
 ) -> None:
-    with pytest.raises(ConfigurationError, match="needs that name"):
+    with pytest.raises(ConfigurationError, match="uses that name"):
         publish(store, add_build(store, build), site)
 
 

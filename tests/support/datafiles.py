@@ -105,8 +105,8 @@ HOSTILE: dict[str, tuple[str, str]] = {
     "enormous line numbers": ("update line_bits set numbits = zeroblob(2000000)", "line numbers beyond"),
     "a huge blob": ("update line_bits set numbits = zeroblob(17000000)", "line numbers beyond"),
     "lines that are text": ("update line_bits set numbits = 'abc'", "wrong type"),
-    "lines of no file": ("update line_bits set file_id = 99 where file_id = 1", "no file or context"),
-    "lines of no context": ("update line_bits set context_id = 99", "no file or context"),
+    "lines of no file": ("update line_bits set file_id = 99 where file_id = 1", "without a file or context"),
+    "lines of no context": ("update line_bits set context_id = 99", "without a file or context"),
     "NUL in a path": ("update file set path = 'a' || char(0) || '.py' where id = 1", "control characters"),
     "a newline in a path": (
         "update file set path = 'a' || char(10) || '.py' where id = 1",

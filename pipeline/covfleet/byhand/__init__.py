@@ -1,1 +1,1 @@
-"""What ops run by hand, days after a build: which builds there are, combining again, fetching the data."""
+"""Work that ops do by hand, even days after a build: list builds, combine again, fetch the data."""

@@ -1,4 +1,4 @@
-"""Which builds of a commit there are, how far each is, and which of them is meant."""
+"""List the builds of a commit with their progress, and choose one of them."""
 
 from __future__ import annotations
 
@@ -26,24 +26,24 @@ class BuildSummary:
     branch: str = ""
     batches: int = 0
     batches_done: int = 0
-    open_shards: tuple[int, ...] = ()  # began and never said that they ended: at work, or gone
-    verdict: Verdict | None = None  # of the last time that it was combined; None: never
-    damage: str = ""  # what is wrong with its plan or ledger; empty: nothing
+    open_shards: tuple[int, ...] = ()  # started but never reported their end: running, or dead
+    verdict: Verdict | None = None  # of the last combine; None: never combined
+    damage: str = ""  # of its plan or ledger; empty: none
 
     @property
     def complete(self) -> bool:
-        """Whether every batch has a result; what the results hold is still to be checked."""
+        """Whether every batch has a result; the results themselves are unchecked."""
         return bool(self.created_at) and self.batches_done >= self.batches
 
 
 def list_builds(commit: StoredCommit, *, workers: int) -> tuple[BuildSummary, ...]:
-    """Return all planned builds of a commit, by their plans' clocks: newest first, unreadable ones last.
+    """Return all planned builds of a commit, newest first by their plans' clocks, unreadable ones last.
 
     Raises:
-        StoreError: the store failed. A damaged document is no error: its build's line says so.
+        StoreError: the store failed. A damaged document is no error: its build's summary says so.
     """
-    found = for_each(lambda name: _summary(commit.build(name)), commit.planned(), workers=workers)
-    return tuple(sorted(found, key=_age, reverse=True))
+    summaries = for_each(lambda name: _summary(commit.build(name)), commit.planned(), workers=workers)
+    return tuple(sorted(summaries, key=_age, reverse=True))
 
 
 def _age(summary: BuildSummary) -> tuple[bool, float, str]:
@@ -75,21 +75,21 @@ def _summary(build: StoredBuild) -> BuildSummary:
 def _verdict(build: StoredBuild) -> tuple[Verdict | None, str]:
     try:
         ledger = build.find_ledger()
-    except IncompleteDataError as error:  # combining writes it anew
+    except IncompleteDataError as error:  # combining replaces it
         return None, str(error)
     return (ledger.verdict if ledger else None), ""
 
 
 def choose(commit: StoredCommit, summaries: Sequence[BuildSummary], wanted: str | None) -> BuildSummary:
-    """Return the build that is wanted; else the newest complete one, or the newest if none is complete.
+    """Return the build ``wanted``; else the newest complete one, or the newest if none is complete.
 
     Args:
-        commit: whose builds they are.
+        commit: the commit of the builds.
         summaries: the commit's builds, newest first.
-        wanted: a build's id.
+        wanted: a build's id, or ``None``.
 
     Raises:
-        ConfigurationError: there is no such build, or none at all.
+        ConfigurationError: the commit has no such build, or none at all.
     """
     if not summaries:
         raise no_build(commit)
@@ -100,24 +100,25 @@ def choose(commit: StoredCommit, summaries: Sequence[BuildSummary], wanted: str 
             return summary
     raise ConfigurationError(
         f"{commit.store.url} has no build {wanted} of commit {commit.name}",
-        hint=f"Its builds of this commit: {', '.join(summary.build for summary in summaries)}.",
+        hint=f"It has these builds of the commit: {', '.join(summary.build for summary in summaries)}.",
     )
 
 
 def no_build(commit: StoredCommit) -> ConfigurationError:
-    """Return the error that says what there is instead: data without a plan, or commits of a longer name."""
+    """Return an error that names the alternatives: data without a plan, or commits with a longer name."""
     message = f"{commit.store.url} has no build of commit {commit.name}"
     if commit.plain_data():
         return ConfigurationError(
-            f"{message}, only data files that other tools put there",
-            hint="Without a plan the sources are needed: run covfleet combine in a checkout of that commit.",
+            f"{message}, only data files from other tools",
+            hint="Without a plan, combining needs the sources: run `covfleet combine` in a checkout of that "
+            "commit.",
         )
     if len(commit.name) >= _SHORTEST_ABBREVIATION:
-        known = {info.key.partition("/")[0] for info in commit.store.list(commit.name)}
-        longer = sorted(known - {commit.name})
+        commits = {info.key.partition("/")[0] for info in commit.store.list(commit.name)}
+        longer = sorted(commits - {commit.name})
         if longer:
             return ConfigurationError(message, hint=f"Perhaps you meant {', '.join(longer[:_NAMES_SHOWN])}.")
     return ConfigurationError(
         message,
-        hint="Give the commit's whole name as the build had it, and check --store and --endpoint-url.",
+        hint="Give the commit's full name as the build used it, and check --store and --endpoint-url.",
     )

@@ -1,7 +1,7 @@
-"""A commit's data files for the plain tools: downloaded, unpacked, proved, and nothing else beside them.
+"""Fetch a commit's data files for the plain tools: download, decompress and verify them.
 
-Stock ``coverage combine`` passes over a damaged file, and can't know of a missing one. So here, too, it is
-everything or an error; and nothing appears in the folder before all of it is there.
+Stock ``coverage combine`` skips a damaged file and can't notice a missing one. So this, too, is all or
+nothing: no file appears in the folder before all of them are there.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _NAMES_SHOWN = 10
 
 @dataclass(frozen=True, slots=True)
 class Fetched:
-    """What a folder holds now. ``size_bytes`` is that of all data files together."""
+    """The data files now in a folder; ``size_bytes`` is their total size."""
 
     files: int
     size_bytes: int
@@ -37,17 +37,17 @@ class Fetched:
 
 
 def fetch_build(build: StoredBuild, folder: Path, *, allow_partial: bool, workers: int) -> Fetched:
-    """Put all data files of a build into ``folder``, each as its result describes it.
+    """Fetch all data files of a build into ``folder`` and verify each against its result.
 
     Args:
         build: the build.
-        folder: made if need be; it may hold some of the files already.
-        allow_partial: leave out what is missing or damaged.
-        workers: parallel transfers.
+        folder: created if necessary; it may already contain some of the files.
+        allow_partial: leave out missing and damaged files.
+        workers: number of parallel transfers.
 
     Raises:
-        ConfigurationError: there is no such build, or the folder holds other data files.
-        IncompleteDataError: a batch, a result or a data file is missing or damaged; the folder is as before.
+        ConfigurationError: there is no such build, or the folder contains other data files.
+        IncompleteDataError: a batch, a result or a data file is missing or damaged; the folder is unchanged.
         StoreError: the store failed.
     """
     plan, commit = build.plan(), StoredCommit.of(build)
@@ -73,11 +73,11 @@ def fetch_build(build: StoredBuild, folder: Path, *, allow_partial: bool, worker
 
 
 def fetch_folder(commit: StoredCommit, folder: Path, *, workers: int) -> Fetched:
-    """Put the data files of a commit that has no plan into ``folder``; nobody knows whether these are all.
+    """Fetch the data files of a commit without a plan into ``folder``; whether they are all is unknown.
 
     Raises:
-        ConfigurationError: there are none, or the folder holds other data files.
-        IncompleteDataError: one is damaged; the folder is as before.
+        ConfigurationError: there are none, or the folder contains other data files.
+        IncompleteDataError: one is damaged; the folder is unchanged.
         StoreError: the store failed.
     """
     names = [name for name in commit.plain_data() if not name.endswith(SIDE_FILES)]
@@ -85,7 +85,7 @@ def fetch_folder(commit: StoredCommit, folder: Path, *, workers: int) -> Fetched
     if not names:
         raise ConfigurationError(
             f"{commit.store.url} has no data files of commit {commit.name}",
-            hint=f"They are looked for as {commit.keys.data_prefix}*.",
+            hint=f"covfleet looks for {commit.keys.data_prefix}*.",
         )
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".covfleet-fetch-", dir=folder) as scratch:
@@ -104,15 +104,19 @@ def fetch_folder(commit: StoredCommit, folder: Path, *, workers: int) -> Fetched
 
 
 def _present(folder: Path, wanted: Sequence[LocalData]) -> frozenset[str]:
-    """Return the names of those that lie in the folder, whole; stock coverage.py would mix any other in."""
+    """Return the names of the wanted files that are intact in the folder.
+
+    Raises:
+        ConfigurationError: it contains other data files, which stock coverage.py would mix in.
+    """
     expected = {data.name: data.expected for data in wanted}
     there = sorted(folder.glob(".coverage.*"))
     foreign = [path.name for path in there if path.name not in expected]
     if foreign:
-        more = f" and {len(foreign) - 1} more that are" if len(foreign) > 1 else ", which is"
+        more = f" and {len(foreign) - 1} more files, which are" if len(foreign) > 1 else ", which is"
         raise ConfigurationError(
-            f"{folder} holds {foreign[0]}{more} not of this build",
-            hint="Stock coverage combine would mix it in: name another folder, or remove it.",
+            f"{folder} contains {foreign[0]}{more} not from this build",
+            hint="Stock coverage combine would mix it in: use another folder, or remove it.",
         )
     return frozenset(path.name for path in there if _is_whole(path, expected[path.name]))
 
@@ -124,14 +128,14 @@ def _is_whole(path: Path, expected: DataFile | None) -> bool:
 
 
 def _unpacked(data: LocalData) -> Problem | None:
-    """Unpack a download, and compare it with what its result says; return what is wrong with it."""
+    """Decompress a downloaded file and compare it with its result; return the problem, if there is one."""
     assert data.expected
     try:
         unpack(data.path, data.expected)
     except UnpackingError as error:
         return Problem("corrupt", data.name, str(error))
     if not _is_whole(data.path, data.expected):
-        return Problem("corrupt", data.name, "its size or SHA-256 is not the one that its result names")
+        return Problem("corrupt", data.name, "its size or SHA-256 differs from its result's")
     return None
 
 
@@ -149,8 +153,8 @@ def _refusal(whose: str, problems: Sequence[Problem]) -> IncompleteDataError:
     if len(problems) > _NAMES_SHOWN:
         lines.append(f"and {len(problems) - _NAMES_SHOWN} more")
     return IncompleteDataError(
-        "\n  ".join([f"the data of {whose} is not whole:", *lines]),
-        hint="Stock coverage combine would pass over it in silence; --allow-partial leaves it out knowingly.",
+        "\n  ".join([f"the data of {whose} is incomplete:", *lines]),
+        hint="Stock coverage combine would silently do without it; to accept that, use --allow-partial.",
     )
 
 

@@ -1,4 +1,4 @@
-"""Reports of a commit's folder that other tools filled: combined here, over the project as it lies here."""
+"""Report on a commit's folder that other tools filled: combine it and use the sources of this checkout."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def report_folder(
     workers: int,
     narrate: Narrate,
 ) -> tuple[Totals, Ledger]:
-    """Combine a commit's folder and write its reports into ``folders.out``; return totals and ledger.
+    """Combine a commit's folder and write its reports to ``folders.out``; return totals and ledger.
 
     Raises:
         ConfigurationError, IncompleteDataError, StoreError: see ``combine_folder`` and ``write_reports``.

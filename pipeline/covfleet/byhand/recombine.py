@@ -1,7 +1,7 @@
-"""The combiner by hand: for a commit, on any machine that can read the store, days after its build.
+"""Combine a commit's build by hand, on any machine that can read the store, even days later.
 
-Finds the build that is meant, makes sure that nobody works on it any more, and then goes the end of the
-data's way: combine, report, publish. A second time it verifies everything again, and changes nothing.
+It makes sure that no shard is still working on the build, then runs the final stages: combine, report,
+publish. Running it again verifies everything again and changes nothing.
 """
 
 from __future__ import annotations
@@ -24,30 +24,30 @@ from covfleet.store.build import StoredBuild
 from covfleet.store.transfer import probe_write
 from covfleet.text import counted
 
-_LONG_AGO = timedelta(days=1)  # no two clocks differ by so much; who was silent for so long is gone
+_LONG_AGO = timedelta(days=1)  # no two clocks differ by this much; a shard silent for this long is dead
 _LOOK_EVERY_S = 1.0
 _NAMES_SHOWN = 10
 
 
 @dataclass(frozen=True, slots=True)
 class RecombineRequest:
-    """What to combine again, with which tools, and where to."""
+    """A build to combine again, the tools, and the destination of the results."""
 
     build: StoredBuild
     summary: BuildSummary  # of the build
-    workdir: Path  # an existing folder, with room for all data of a build
-    reports: Path | None  # a folder for the reports, if the store may not be written to
-    site: ObjectStore | None  # None: nothing is published
+    workdir: Path  # an existing folder with room for all data of a build
+    reports: Path | None  # a folder for the reports if nothing may be written to the store
+    site: ObjectStore | None  # None: don't publish
     allow_partial: bool
     workers: int  # parallel transfers
-    silence_s: float  # who gives no sign of life for so long is gone
+    silence_s: float  # a shard without a heartbeat for this long is dead
     clock: Clock
     narrate: Narrate
 
 
 @dataclass(frozen=True, slots=True)
 class Recombined:
-    """What was done. The ``…_changed`` say whether the store holds anything else than before."""
+    """The outcome. The ``…_changed`` attributes say whether the stored content differs from before."""
 
     build: str
     ledger: Ledger
@@ -59,12 +59,12 @@ class Recombined:
 
 
 def recombine(request: RecombineRequest) -> Recombined:
-    """Combine, report and publish a build that was planned and run before.
+    """Combine, report and publish an earlier build.
 
     Raises:
-        IncompleteDataError: shards are still at work, batches are missing (both unless ``allow_partial``), or
-            data is damaged or contradicts other data.
-        StoreError: the store or the site failed, or may not be written to.
+        IncompleteDataError: shards are still working or batches are missing (both unless ``allow_partial``),
+            or data is damaged or contradicts other data.
+        StoreError: the store or the site failed or isn't writable.
     """
     build, workers = request.build, request.workers
     _check_ended(request)
@@ -92,38 +92,39 @@ def recombine(request: RecombineRequest) -> Recombined:
 
 
 def _check_ended(request: RecombineRequest) -> None:
-    """Refuse a build that shards still work on, or that lacks batches and may not."""
+    """Refuse a build with working shards or missing batches, unless partial data is allowed."""
     summary, name = request.summary, request.build.name
     if not summary.created_at:
         raise IncompleteDataError(
             f"build {name} can't be read: {summary.damage}",
-            hint="Nothing of it can be proved without its plan: take another build, or start a new one.",
+            hint="Without its plan nothing about it can be verified: use another build, or start a new one.",
         )
     at_work = _at_work(request) if summary.open_shards else ()
     progress = f"{summary.batches_done} of {counted(summary.batches, 'batch')} done"
     if at_work and not request.allow_partial:
         raise IncompleteDataError(
-            f"build {name} is still running: {progress}, {_shards(at_work)} at work",
-            hint="Wait for it, and run this again; or take what there is with --allow-partial.",
+            f"build {name} is still running: {progress}, {_shards(at_work)} working",
+            hint="Run this again when it has ended, or use --allow-partial to combine what has arrived.",
         )
     if summary.complete or request.allow_partial:
         return
     raise IncompleteDataError(
-        f"build {name} is not complete, and no shard is at work: {progress}\n" + _missing(request.build),
+        f"build {name} is incomplete, and no shard is working: {progress}\n" + _missing(request.build),
         hint="Run the rest with `covfleet shard K` and the build's --commit and --build on any agent, then "
-        "this again; or take what there is with --allow-partial.",
+        "run this again; or use --allow-partial to combine what has arrived.",
     )
 
 
 def _at_work(request: RecombineRequest) -> tuple[int, ...]:
-    """Return the shards that give a sign of life; waits until one does, at most ``silence_s`` seconds.
+    """Return the shards with a new heartbeat; wait for one up to ``silence_s`` seconds.
 
-    Clocks of machines differ, so one moment tells nothing: only who beats while we look is known to live.
+    Clocks of machines differ, so a heartbeat's age proves nothing: only a shard that beats while we watch is
+    alive for certain.
     """
     clock, first = request.clock, _beats(request)
     began = clock.monotonic()
     if first:
-        request.narrate(f"looking up to {request.silence_s:g} s whether a shard is still at work")
+        request.narrate(f"checking for up to {request.silence_s:g} s whether a shard is still working")
     while first and clock.monotonic() - began < request.silence_s:
         clock.sleep(min(_LOOK_EVERY_S, request.silence_s))
         now = _beats(request)
@@ -133,13 +134,13 @@ def _at_work(request: RecombineRequest) -> tuple[int, ...]:
 
 
 def _beats(request: RecombineRequest) -> dict[int, str]:
-    """Return the etags of the heartbeats that may be of live shards, by shard."""
+    """Return the etags of the heartbeats whose shards may be alive, by shard."""
     recent = request.clock.now() - _LONG_AGO
     return {shard: info.etag for shard, info in request.build.beats().items() if info.modified > recent}
 
 
 def _missing(build: StoredBuild) -> str:
-    """Name the batches without a result and how many tests they have, a line each, the first few."""
+    """Name the first few batches without a result, with their numbers of tests, one per line."""
     plan, finished = build.plan(), build.finished()
     dealt = {batch: shard for shard, deal in enumerate(plan.deals, start=1) for batch in deal}
     lost = [batch for batch in plan.batches if batch.id not in finished]
@@ -160,17 +161,17 @@ def _shards(shards: Sequence[int]) -> str:
 
 
 def _check_writable(store: ObjectStore) -> None:
-    """Find out before minutes of work, not after."""
+    """Fail before minutes of work rather than after them."""
     try:
         probe_write(store)
     except StoreError as error:
         raise StoreError(
-            str(error), hint=f"{error.hint} Or keep the results in a folder, with --output DIR.".lstrip()
+            str(error), hint=f"{error.hint} Or write the results to a folder with --output DIR.".lstrip()
         ) from error
 
 
 def _combined_before(build: StoredBuild) -> str:
-    """Return the hash of what the build was combined to before; empty if it wasn't."""
+    """Return the SHA-256 of the build's earlier combined data; empty if it wasn't combined."""
     try:
         ledger = build.find_ledger()
     except IncompleteDataError:
@@ -179,9 +180,9 @@ def _combined_before(build: StoredBuild) -> str:
 
 
 def _report(request: RecombineRequest) -> tuple[Totals, bool]:
-    """Make the reports if the store has none of this data, or if they are wanted here; say if they changed.
+    """Write the reports unless the store has those of this data; return totals and whether it wrote.
 
-    They carry the time at which they were made, so making them again would change them.
+    Reports contain the time of their creation, so writing them again would change them.
     """
     build = request.build
     try:

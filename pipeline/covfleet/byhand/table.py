@@ -1,4 +1,4 @@
-"""The builds of a commit as a table for a human."""
+"""A table of a commit's builds for humans."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from covfleet.text import counted, printable
 
 
 def table(summaries: Sequence[BuildSummary], chosen: str = "") -> str:
-    """Return the builds as lines for a human; ``chosen`` is marked."""
+    """Return the builds as the lines of a table; ``chosen`` is marked."""
     rows = [("BUILD", "PLANNED (UTC)", "BRANCH", "STATE")]
     rows += [(each.build, _when(each), printable(each.branch), _state(each)) for each in summaries]
     widths = [max(len(row[column]) for row in rows) for column in range(3)]
@@ -35,7 +35,7 @@ def _state(summary: BuildSummary) -> str:
     else:
         parts = [f"{summary.batches_done} of {counted(summary.batches, 'batch')}"]
     if shards := summary.open_shards:
-        parts.append(f"{counted(len(shards), 'shard')} at work or gone")
+        parts.append(f"{counted(len(shards), 'shard')} running or dead")
     if summary.verdict:
         parts.append(f"combined: {summary.verdict}")
     elif summary.damage:

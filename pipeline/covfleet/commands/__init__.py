@@ -1,5 +1,5 @@
-"""One module a command: turn flags into a stage's arguments, call the stage, print what it gave.
+"""One module per command: turn flags into a stage's arguments, call the stage, print its result.
 
-``pipeline/cli.py`` loads a module only when its command is called, so that a shard never waits for what the
-report needs.
+``covfleet.cli`` loads a module only when its command is called, so that a shard never waits for the imports
+of the report.
 """

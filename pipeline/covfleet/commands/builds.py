@@ -1,4 +1,4 @@
-"""``covfleet builds COMMIT``: what the store holds of a commit, and how far each build is."""
+"""``covfleet builds COMMIT``: the builds of a commit in the store, and the progress of each."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ from covfleet.commands.common.session import Session
     "as_json",
     examples=(
         ("covfleet builds $SHA --store s3://bucket/coverage", "Every build of the commit, newest first."),
-        ("covfleet builds $SHA --json", "The same for programs."),
+        ("covfleet builds $SHA --json", "The same list for programs."),
     ),
 )
 @click.argument("commit", metavar="COMMIT")
 def command(call: Call) -> None:
-    """List the builds of a commit: id, when it was planned, branch, and the verdict or how far it is.
+    """List the builds of a commit: id, planning time, branch, and the verdict or the progress so far.
 
-    Newest first, by the clocks of the machines that planned them. Nothing is written, and no checkout is
-    needed.
+    The newest comes first, by the clocks of the machines that planned them. This command writes nothing and
+    needs no checkout.
     """
     session = Session(call)
     commit = session.commit(session.open_to_read())
@@ -39,5 +39,5 @@ def command(call: Call) -> None:
 
 
 def _as_json(commit: str, summaries: Sequence[BuildSummary]) -> str:
-    found = [{**asdict(summary), "complete": summary.complete} for summary in summaries]
-    return json.dumps({"version": 1, "commit": commit, "builds": found}, indent=2)
+    builds = [{**asdict(summary), "complete": summary.complete} for summary in summaries]
+    return json.dumps({"version": 1, "commit": commit, "builds": builds}, indent=2)

@@ -1,4 +1,4 @@
-"""``covfleet combine``: one .coverage of a build, or of a folder that other tools filled."""
+"""``covfleet combine``: one .coverage from a build, or from a folder that other tools filled."""
 
 from __future__ import annotations
 
@@ -34,10 +34,13 @@ from covfleet.watch.progress import make_display
             "covfleet combine --commit $SHA --store s3://bucket/coverage",
             "From any machine, without a checkout.",
         ),
-        ("covfleet combine --allow-partial", "Take what there is when shards were lost; reports say so."),
+        (
+            "covfleet combine --allow-partial",
+            "Combine what has arrived although shards were lost; the reports say so.",
+        ),
         (
             "covfleet combine --follow --build $BUILD_NUMBER --wait 600",
-            "Beside the shards, from before there is a plan: when the last one ends, little is left to do.",
+            "Alongside the shards, even before the plan exists: little is left to do when the last one ends.",
         ),
     ),
 )
@@ -45,7 +48,7 @@ from covfleet.watch.progress import make_display
     "--follow",
     "follows",
     is_flag=True,
-    help="Merge results as shards deliver them, until none comes any more.",
+    help="Merge results as the shards deliver them, until no more arrive.",
 )
 @options.wait
 @click.option(
@@ -55,20 +58,21 @@ from covfleet.watch.progress import make_display
     default=600.0,
     metavar="SECONDS",
     show_default=True,
-    help="With --follow: judge what there is when no shard has given a sign of life for so long.",
+    help="With --follow: stop waiting after this long without a heartbeat from any shard.",
 )
 def command(call: Call, wait_s: float, patience_s: float, *, follows: bool) -> None:
-    """Verify every data file of a build against plan and results, then merge them into one .coverage.
+    """Verify every data file of a build against its plan and results, then merge them into one .coverage.
 
-    Nothing is deleted, and doing it twice changes nothing. A commit's folder that was filled by other tools,
-    without a plan, is combined too: its verdict is "unverified". The result also lies in .covfleet/.coverage.
+    It deletes nothing, and running it twice changes nothing. It also combines a commit's folder that other
+    tools filled without a plan; the verdict is then "unverified". A copy of the result is in
+    .covfleet/.coverage.
 
-    With --follow it works beside the shards. Interrupted or killed, and started again, it goes on where it
-    was.
+    With --follow it works alongside the shards. If it is interrupted or killed, start it again: it resumes
+    where it stopped.
     """
-    told = click.get_current_context().get_parameter_source("patience_s")
-    if told is ParameterSource.COMMANDLINE and not follows:
-        raise ConfigurationError("--patience is for --follow", hint="Add --follow, or leave out --patience.")
+    source = click.get_current_context().get_parameter_source("patience_s")
+    if source is ParameterSource.COMMANDLINE and not follows:
+        raise ConfigurationError("--patience needs --follow", hint="Add --follow, or leave out --patience.")
     session = Session(call)
     if wait_s:
         session.planned(wait_s)
@@ -82,7 +86,7 @@ def command(call: Call, wait_s: float, patience_s: float, *, follows: bool) -> N
 
 
 def _combined(session: Session, workdir: Path) -> Combined:
-    """Combine the build that is meant; without any build, the commit's folder."""
+    """Combine the build that --build or the commit selects; without any build, the commit's folder."""
     workers, allow_partial = session.settings.s3.connections, session.call.allow_partial
     if build := session.find_build():
         return combine_build(build, workdir, allow_partial=allow_partial, workers=workers)

@@ -1,4 +1,4 @@
-"""``covfleet doctor``: print what was found, worst first to the eye, with what to do about it."""
+"""``covfleet doctor``: print every check with its finding and its fix."""
 
 from __future__ import annotations
 
@@ -35,20 +35,20 @@ _SIGNS = {"ok": ("✓", "green"), "warn": ("!", "yellow"), "fail": ("✗", "red"
     "image_base",
     "as_json",
     examples=(
-        ("covfleet doctor", "Examine this machine and the project in this folder."),
+        ("covfleet doctor", "Check this machine and the project in this folder."),
         (
             "covfleet doctor --store s3://bucket/coverage",
-            "See whether the bucket can be used: it writes an object.",
+            "Check that the bucket is usable; this writes an object.",
         ),
         ("covfleet doctor --executor docker --json", "For programs: every check with its status and fix."),
-        ("covfleet doctor --measure", "Run a minute of the suite under each core, and compare them."),
+        ("covfleet doctor --measure", "Run a sample of the suite under each core, and compare the cores."),
     ),
 )
 @click.option(
     "--measure",
     is_flag=True,
-    help="Run a sample of the suite under no coverage, the C tracer and covfleet's own core; compare them. "
-    "With containers, in the application's image, which is built as by `covfleet image`.",
+    help="Run a sample of the suite without coverage, under the C tracer and under covfleet's own core, and "
+    "compare them. With containers, it runs in the application's image, which is built if necessary.",
 )
 @click.option(
     "--seconds",
@@ -56,13 +56,13 @@ _SIGNS = {"ok": ("✓", "green"), "warn": ("!", "yellow"), "fail": ("✗", "red"
     default=60.0,
     show_default=True,
     metavar="N",
-    help="About how long --measure may take.",
+    help="Approximate time that --measure may take, in seconds.",
 )
 def command(call: Call, *, measure: bool, seconds: float) -> int:
-    """Examine machine, project, engine and store, and say what to do about each failure.
+    """Check the machine, project, engine and store, and suggest a fix for each failure.
 
-    Ends with 0 if covfleet can run here, 2 if something must be corrected, 5 if covfleet's own core misses
-    what the C tracer measures or lets a test fail, 6 if Docker or S3 don't answer.
+    Exits with 0 if covfleet can run here, 2 if something needs correcting, 5 if covfleet's own core misses
+    lines that the C tracer measures or makes a test fail, 6 if Docker or S3 doesn't answer.
     """
     session = Session(call)
     checks = doctor.diagnose(
@@ -106,7 +106,7 @@ def _measured(session: Session, seconds: float) -> SampleCosts:
 
 
 def _described(measured: SampleCosts) -> dict[str, object]:
-    """Return what was measured as JSON has it."""
+    """Return the measurement in its JSON form."""
     seen = measured.seen
     return {
         "files": measured.files,
@@ -126,22 +126,21 @@ def _print_measured(measured: SampleCosts) -> None:
     click.echo()
     files = counted(measured.files_collected, "file")
     tests = f"{counted(measured.tests, 'test')} in {measured.files:,} of {files}"
-    click.echo(f"{tests}, statements with contexts:")
+    click.echo(f"{tests}, statement coverage with contexts:")
     for cost in measured.costs:
         ratio = "" if cost.overhead is None else f"{cost.overhead:6.2f}x"
         click.echo(f"    {cost.core.ljust(8)} {cost.cpu_s:8.2f} s CPU {ratio}".rstrip())
     if measured.is_short:
-        more = "; --seconds makes the sample longer" if measured.files < measured.files_collected else ""
-        click.echo(f"    These tests take too little time for the ratios to say much{more}.")
+        more = "; use --seconds for a longer sample" if measured.files < measured.files_collected else ""
+        click.echo(f"    These tests are too short for meaningful ratios{more}.")
     if measured.seen.unstable:
-        click.echo(
-            f"    {counted(len(measured.seen.unstable), 'line')} in their contexts ran in some runs only."
-        )
+        pairs = counted(len(measured.seen.unstable), "pair")
+        click.echo(f"    {pairs} of line and context occurred in some runs only.")
     differences = [*measured.seen.differences()]
     for difference in differences[:_SHOWN]:
         click.secho(f"    {difference}", fg="red")
     if len(differences) > _SHOWN:
-        click.echo(f"    ... and {len(differences) - _SHOWN:,} more; --json names all")
+        click.echo(f"    ... and {len(differences) - _SHOWN:,} more; --json lists all")
 
 
 def _code(check: doctor.Check) -> int:

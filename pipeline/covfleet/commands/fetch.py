@@ -1,4 +1,4 @@
-"""``covfleet fetch COMMIT [DIR]``: a commit's data files, for stock coverage.py."""
+"""``covfleet fetch COMMIT [DIR]``: download a commit's data files for stock coverage.py."""
 
 from __future__ import annotations
 
@@ -23,8 +23,11 @@ from covfleet.text import counted
     "as_json",
     examples=(
         ("covfleet fetch $SHA data --store s3://bucket/coverage", "The commit's newest complete build."),
-        ("cd data && coverage combine --keep && coverage debug data", "Whatever stock coverage.py can do."),
-        ("covfleet fetch $SHA . && coverage combine && coverage html", "In a checkout of the commit."),
+        ("cd data && coverage combine --keep && coverage debug data", "Then use stock coverage.py."),
+        (
+            "covfleet fetch $SHA . && coverage combine && coverage html",
+            "All in one, in a checkout of the commit.",
+        ),
     ),
 )
 @click.argument("commit", metavar="COMMIT")
@@ -35,10 +38,11 @@ from covfleet.text import counted
     type=click.Path(file_okay=False, path_type=Path, resolve_path=True),
 )
 def command(call: Call, folder: Path | None) -> None:
-    """Download the data files of COMMIT into DIR (by default COMMIT), ready for stock `coverage combine`.
+    """Download the data files of COMMIT into DIR (by default ./COMMIT), ready for stock `coverage combine`.
 
-    Every file is unpacked and compared with its SHA-256; if one is missing or damaged, nothing appears in
-    DIR. What is there already isn't downloaded again. A commit without a plan gives what its folder holds.
+    Every file is decompressed and checked against its SHA-256; if one is missing or damaged, nothing appears
+    in DIR. Files that are already there aren't downloaded again. If the commit has no plan, every data file
+    in its folder is downloaded.
     """
     session = Session(call)
     commit, workers = session.commit(session.open_to_read()), session.settings.s3.connections
@@ -53,6 +57,6 @@ def command(call: Call, folder: Path | None) -> None:
         place = {"commit": commit.name, "build": build, "folder": str(into)}
         click.echo(json.dumps({"version": 1, **place, **asdict(fetched)}, indent=2))
         return
-    whose = f"of build {build}" if build else "without a plan: nobody knows whether these are all"
+    whose = f"of build {build}" if build else "without a plan: some may be missing"
     figures = f"{fetched.size_bytes:,} bytes, {fetched.new:,} new"
     click.echo(f"{counted(fetched.files, 'data file')} {whose}, {figures}: {into}")

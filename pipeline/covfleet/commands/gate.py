@@ -1,4 +1,4 @@
-"""``covfleet gate``: is the coverage good enough?"""
+"""``covfleet gate``: compare a build's coverage with the thresholds."""
 
 from __future__ import annotations
 
@@ -26,13 +26,14 @@ from covfleet.gate.stage import gate_build
             "covfleet gate",
             "The newest build of this folder's commit, with the thresholds of [tool.covfleet.gate].",
         ),
-        ("covfleet gate --gate-total 85 --gate-branch 70.5", "With thresholds of its own."),
+        ("covfleet gate --gate-total 85 --gate-branch 70.5", "With thresholds from the command line."),
     ),
 )
 def command(call: Call) -> None:
-    """Compare a reported build with the thresholds, in exact fractions; below one, end with 4.
+    """Compare a reported build with the thresholds as exact fractions.
 
-    Partial data passes no gate: that ends with 5.
+    Exits with 4 if the coverage is below a threshold, and with 5 if the data is partial: partial data passes
+    no gate.
     """
     session = Session(call)
     rules = gate_build(session.known_build(), session.settings.gate)
@@ -42,6 +43,6 @@ def command(call: Call) -> None:
         )
         return
     for rule in rules:
-        click.echo(f"{rule.name:<7} {rule.actual}%, wanted {rule.wanted}%")
+        click.echo(f"{rule.name:<7} {rule.actual}%, required {rule.wanted}%")
     if not rules:
-        click.echo("no thresholds are set: see [tool.covfleet.gate], or --gate-total")
+        click.echo("no thresholds are set: see [tool.covfleet.gate] or --gate-total")

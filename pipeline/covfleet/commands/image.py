@@ -1,4 +1,4 @@
-"""``covfleet image``: the application's image, named by the commit."""
+"""``covfleet image``: build the application's image and tag it with the commit."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ from covfleet.image.stage import build_request, ensure_image
     "dry_run",
     "as_json",
     examples=(
-        ("covfleet image", "Build the project's image, unless one of the same content is there."),
-        ("covfleet image --image-base python:3.13-slim", "With another base under the default Dockerfile."),
+        ("covfleet image", "Build the project's image, unless one with the same content exists."),
+        ("covfleet image --image-base python:3.13-slim", "With another base for the default Dockerfile."),
         (
             "COVFLEET_IMAGE__PUSH=true covfleet image",
-            "Push it too; where it exists already, pull instead of building.",
+            "Push it, too; if the registry already has it, pull it instead of building.",
         ),
     ),
 )
-@click.option("--rebuild", is_flag=True, help="Build even if nothing changed.")
+@click.option("--rebuild", is_flag=True, help="Build even if nothing has changed.")
 def command(call: Call, *, rebuild: bool) -> None:
     """Build the application's image from its Dockerfile, or from covfleet's default one.
 
-    Its tag is the commit; its labels say commit, branch and build. The build log goes to standard error.
+    The tag is the commit; labels record commit, branch and build. The build log goes to standard error.
     """
     session = Session(call)
     settings, checkout = session.settings.image, session.checkout

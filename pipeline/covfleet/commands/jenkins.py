@@ -1,4 +1,4 @@
-"""``covfleet jenkins``: what Jenkins reads, made from templates, and the controller, driven from here."""
+"""``covfleet jenkins``: generate the files that Jenkins reads, and drive the controller from here."""
 
 from __future__ import annotations
 
@@ -8,14 +8,17 @@ from covfleet.commands.common.lazy import LazyGroup
 
 _COMMANDS = {
     "The generated files": {
-        "render": ("jenkins_render:command", "Write what Jenkins reads, or check that it is up to date."),
+        "render": (
+            "jenkins_render:command",
+            "Write the files for Jenkins, or check that they are up to date.",
+        ),
         "lint": ("jenkins_lint:lint", "Check the Jenkinsfile: syntax, steps, plugins."),
     },
     "The controller": {
-        "apply": ("jenkins_apply:apply", "Create or update our jobs on the controller."),
-        "run": ("jenkins_run:run", "Start a build, once, and follow it."),
-        "follow": ("jenkins_run:follow", "Show a build that is queued or runs, until it ends."),
-        "status": ("jenkins_run:status", "Show the last builds."),
+        "apply": ("jenkins_apply:apply", "Create or update covfleet's jobs on the controller."),
+        "run": ("jenkins_run:run", "Start exactly one build, and follow it."),
+        "follow": ("jenkins_run:follow", "Show a queued or running build until it ends."),
+        "status": ("jenkins_run:status", "List the latest builds."),
     },
 }
 
@@ -30,8 +33,8 @@ _COMMANDS = {
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
 def command() -> None:
-    """Have Jenkins drive the stages: its files are generated, and its builds started and followed from here.
+    """Run the stages on Jenkins: generate its files, and start and follow its builds from here.
 
-    Settings: [tool.covfleet.jenkins]. The controller's user and token come from JENKINS_USER and
-    JENKINS_TOKEN, and from nowhere else.
+    Settings: [tool.covfleet.jenkins]. The user and the token for the controller come only from JENKINS_USER
+    and JENKINS_TOKEN.
     """

@@ -20,23 +20,23 @@ from covfleet.jenkins.changes import decide_changes
     "dry_run",
     "as_json",
     examples=(
-        ("covfleet jenkins apply --dry-run", "Show what would be created and changed, and how."),
-        ("covfleet jenkins apply", "Do it; a second time changes nothing."),
-        ("covfleet jenkins apply --adopt team/covfleet", "Take over a job that somebody made by hand."),
+        ("covfleet jenkins apply --dry-run", "Show what would be created or changed."),
+        ("covfleet jenkins apply", "Create and change it; running this again changes nothing."),
+        ("covfleet jenkins apply --adopt team/covfleet", "Take over a job that somebody created by hand."),
     ),
 )
 @click.option(
     "--adopt",
     multiple=True,
     metavar="NAME",
-    help="Take over this job or view, folder included, though covfleet didn't make it; may be repeated.",
+    help="Take over a job or view that covfleet didn't create, by its full name; may be repeated.",
 )
 def apply(call: Call, adopt: tuple[str, ...]) -> None:
-    """Create or update our jobs, their folder and their view on the controller.
+    """Create or update covfleet's jobs, their folder and their view on the controller.
 
-    Nothing is written if a job that the multi-job names is missing, if a plugin is absent or too old, or if
-    a job of that name isn't ours: its description says whose it is. Nothing is ever deleted. A dry run shows
-    the differences of what exists; with --json also those of what doesn't.
+    It writes nothing if a job that the multi-job names is missing, a plugin is missing or too old, or a job
+    of the same name isn't covfleet's, as its description shows. It never deletes anything. A dry run shows
+    the differences of existing items; with --json, also of new ones.
     """
     session = Session(call)
     controller = open_controller(session.settings.jenkins.url, os.environ)
@@ -52,5 +52,5 @@ def apply(call: Call, adopt: tuple[str, ...]) -> None:
     perform(changes, controller, print_operation)
     count = len(changes.pending)
     session.narrate(
-        f"{count} of {len(changes.operations)} changed on {controller.url}" if count else "no changes"
+        f"changed {count} of {len(changes.operations)} items on {controller.url}" if count else "no changes"
     )

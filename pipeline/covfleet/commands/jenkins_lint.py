@@ -1,4 +1,4 @@
-"""``covfleet jenkins lint``: will the Jenkinsfile start?"""
+"""``covfleet jenkins lint``: check that the Jenkinsfile can start."""
 
 from __future__ import annotations
 
@@ -24,20 +24,24 @@ from covfleet.jenkins.render import JENKINSFILE
     "lint",
     "as_json",
     examples=(
-        ("covfleet jenkins lint", "Check the project's Jenkinsfile, on the controller if one is set."),
+        (
+            "covfleet jenkins lint",
+            "Check the project's Jenkinsfile, on the controller if jenkins.url is set.",
+        ),
         (
             "covfleet jenkins lint --offline ci/Jenkinsfile",
-            "Check another one, with a parser on this machine.",
+            "Check another file, with a parser on this machine.",
         ),
     ),
 )
 @click.argument("file", required=False, type=click.Path(path_type=Path))
-@click.option("--offline", is_flag=True, help="Don't ask the controller; parse with npm-groovy-lint.")
+@click.option("--offline", is_flag=True, help="Don't ask the controller; use npm-groovy-lint.")
 def lint(call: Call, file: Path | None, *, offline: bool) -> int:
-    """Check a Jenkinsfile: its syntax, its steps, and the plugins that bring them.
+    """Check a Jenkinsfile: its syntax, its steps, and the plugins that provide them.
 
-    With jenkins.url set the controller's validator reads it, and each step's plugin must be installed there
-    in a version that will do; otherwise npm-groovy-lint parses it. Ends with 2 if something is wrong.
+    If jenkins.url is set, the controller's validator checks the file, and the plugin of each step must be
+    installed there in a sufficient version; otherwise npm-groovy-lint parses it. Exits with 2 if anything is
+    wrong.
     """
     session = Session(call)
     settings = session.settings.jenkins
@@ -61,7 +65,7 @@ def _read(path: Path) -> str:
         return path.read_text("utf-8")
     except FileNotFoundError:
         raise ConfigurationError(
-            f"there is no {path}", hint="Write it with `covfleet jenkins render`."
+            f"{path} doesn't exist", hint="Write it with `covfleet jenkins render`."
         ) from None
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigurationError(f"can't read {path}: {error}") from error
@@ -71,7 +75,7 @@ def _print_findings(path: Path, found: Lint) -> None:
     for finding in found.findings:
         click.echo(_line(path, finding))
     if not found.findings:
-        click.secho(f"{path} is sound, says {found.checked_by}.", fg="green", err=not sys.stdout.isatty())
+        click.secho(f"{found.checked_by} found no faults in {path}.", fg="green", err=not sys.stdout.isatty())
 
 
 def _line(path: Path, finding: Finding) -> str:

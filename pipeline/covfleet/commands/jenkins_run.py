@@ -1,4 +1,4 @@
-"""``covfleet jenkins run``, ``follow`` and ``status``: builds on the controller, driven from here."""
+"""``covfleet jenkins run``, ``follow`` and ``status``: start, follow and list builds on the controller."""
 
 from __future__ import annotations
 
@@ -36,10 +36,13 @@ from covfleet.text import duration
 _driver = click.option(
     "--driver",
     type=click.Choice(["pipeline", "multijob"]),
-    help="Which of the generated jobs; by default the first of jenkins.drivers.",
+    help="Which generated job to use; by default the first of jenkins.drivers.",
 )
 _console = click.option(
-    "--console", "show_console", is_flag=True, help="Print the build's console as it grows, and follow it."
+    "--console",
+    "show_console",
+    is_flag=True,
+    help="Follow the build and print its console output as it grows.",
 )
 
 
@@ -48,23 +51,26 @@ _console = click.option(
     "shards",
     "as_json",
     examples=(
-        ("covfleet jenkins run --follow", "Build the branch of the settings, and show it to its end."),
-        ("covfleet jenkins run --commit 3f9a1c2 --shards 12 --follow --console", "With the build's console."),
-        ("covfleet jenkins run --branch feature/x", "Start it, and say how to follow it later."),
+        ("covfleet jenkins run --follow", "Build the branch in the settings, and follow it to its end."),
+        (
+            "covfleet jenkins run --commit 3f9a1c2 --shards 12 --follow --console",
+            "With the build's console output.",
+        ),
+        ("covfleet jenkins run --branch feature/x", "Start the build, and show how to follow it later."),
     ),
 )
 @click.option("--commit", "of_commit", metavar="SHA", help="Build this commit.")
-@click.option("--branch", "of_branch", metavar="NAME", help="Build this branch; by default the job's own.")
-@click.option("--replan", is_flag=True, help="Plan again, even if this Jenkins build has a plan already.")
-@click.option("--follow", "follows", is_flag=True, help="Show the build until it ends, and end as it does.")
+@click.option("--branch", "of_branch", metavar="NAME", help="Build this branch; by default the job's.")
+@click.option("--replan", is_flag=True, help="Make a new plan even if this Jenkins build already has one.")
+@click.option("--follow", "follows", is_flag=True, help="Follow the build; exit with a code for its result.")
 @_console
 @_driver
 def run(call: Call, *, follows: bool, show_console: bool, driver: str | None, **asked: Any) -> None:
-    """Start a build on the controller, once and only once, whatever happens to the request.
+    """Start exactly one build on the controller, even if the request has to be repeated.
 
-    With --follow the exit code is the build's: SUCCESS 0, UNSTABLE 3 (tests failed), FAILURE what the stage
-    that failed ended with (4 below a gate, 5 incomplete data, …; 1 if nobody knows), ABORTED 130. An
-    interrupt ends this command alone: the build goes on, and `covfleet jenkins follow` shows it again.
+    With --follow the exit code reflects the build's result: SUCCESS 0, UNSTABLE 3 (tests failed), FAILURE the
+    exit code of the failed stage (4 below a gate, 5 incomplete data, …; 1 if it is unknown), ABORTED 130. An
+    interrupt ends only this command: the build continues, and `covfleet jenkins follow` shows it again.
     """
     session = Session(call)
     controller, job = _controller(session), _job(session, driver)
@@ -79,7 +85,7 @@ def run(call: Call, *, follows: bool, show_console: bool, driver: str | None, **
     if call.as_json:
         click.echo(json.dumps(_requested(request, triggered), indent=2))
     else:
-        click.echo(f"{job}: request {request.id} is item {triggered.queue_item} of the queue")
+        click.echo(f"{job}: request {request.id} is queue item {triggered.queue_item}")
         session.narrate(f"follow it with: covfleet jenkins follow {request.id}")
 
 
@@ -88,15 +94,18 @@ def run(call: Call, *, follows: bool, show_console: bool, driver: str | None, **
     "as_json",
     examples=(
         ("covfleet jenkins follow", "The newest build."),
-        ("covfleet jenkins follow 17 --console", "Build 17, with its console from the beginning."),
-        ("covfleet jenkins follow r3c1f0a9b2d4e5f60", "What an earlier `covfleet jenkins run` asked for."),
+        ("covfleet jenkins follow 17 --console", "Build 17, with its console output from the start."),
+        (
+            "covfleet jenkins follow r3c1f0a9b2d4e5f60",
+            "The build that an earlier `covfleet jenkins run` requested.",
+        ),
     ),
 )
 @click.argument("wanted", metavar="[BUILD|REQUEST]", required=False)
 @_console
 @_driver
 def follow(call: Call, *, wanted: str | None, show_console: bool, driver: str | None) -> None:
-    """Show a build until it ends, and end as it does: see `covfleet jenkins run --help`."""
+    """Follow a build until it ends; for the exit codes, see `covfleet jenkins run --help`."""
     session = Session(call)
     controller, job = _controller(session), _job(session, driver)
     wanted = wanted or _newest(controller, job)
@@ -113,18 +122,18 @@ def follow(call: Call, *, wanted: str | None, show_console: bool, driver: str | 
     "status",
     "as_json",
     examples=(
-        ("covfleet jenkins status", "The last ten builds."),
-        ("covfleet jenkins status --limit 50 --json", "More of them, for a program."),
+        ("covfleet jenkins status", "The latest ten builds."),
+        ("covfleet jenkins status --limit 50 --json", "More builds, for a program."),
     ),
 )
 @click.option(
-    "--limit", type=click.IntRange(1, 100), default=10, show_default=True, help="How many builds, at most."
+    "--limit", type=click.IntRange(1, 100), default=10, show_default=True, help="Maximum number of builds."
 )
 @_driver
 def status(call: Call, *, limit: int, driver: str | None) -> None:
-    """Show the last builds: how they ended, and what came out of them.
+    """List the latest builds with their results and figures.
 
-    Verdict, coverage and the branch come from the store, as far as this machine can read it.
+    Verdict, coverage and branch come from the store, if this machine can read it.
     """
     session = Session(call)
     controller, job = _controller(session), _job(session, driver)
@@ -147,7 +156,7 @@ def _job(session: Session, driver: str | None) -> str:
     drivers = session.settings.jenkins.drivers
     if driver and driver not in drivers:
         raise ConfigurationError(
-            f"there is no {driver} job", hint=f"jenkins.drivers in the settings names {', '.join(drivers)}."
+            f"there is no {driver} job", hint=f"jenkins.drivers in the settings lists {', '.join(drivers)}."
         )
     names = job_names(session.settings.jenkins)
     return names.multijob.full if (driver or drivers[0]) == "multijob" else names.pipeline.full
@@ -156,9 +165,9 @@ def _job(session: Session, driver: str | None) -> str:
 def _parameters(
     session: Session, *, of_branch: str | None, of_commit: str | None, replan: bool
 ) -> dict[str, str]:
-    """Return the parameters that were given; the job has its own defaults for the others."""
+    """Return the parameters that the user gave; the job has defaults for the others."""
     if of_branch and of_commit:
-        raise click.UsageError("--branch and --commit don't go together: a build is of one of them.")
+        raise click.UsageError("--branch and --commit exclude each other: name one of them.")
     shards = session.settings.shards
     parameters = {"SHARDS": f"{shards}"} if session.call.settings.get("shards") else {}
     if of_commit:
@@ -173,7 +182,7 @@ def _parameters(
 
 def _newest(controller: Controller, job: str) -> str:
     if not (builds := controller.builds(job, 1)):
-        raise JenkinsError(f"{job} has no builds yet", hint="covfleet jenkins run starts one.")
+        raise JenkinsError(f"{job} has no builds yet", hint="Start one with `covfleet jenkins run`.")
     return f"{builds[0].number}"
 
 
@@ -185,7 +194,7 @@ def _follow(
     *,
     show_console: bool,
 ) -> None:
-    """Show a build to its end, print what came out of it, and raise what its result means."""
+    """Follow a build to its end, print its figures, and raise the error that its result stands for."""
     with Screen(Console(stderr=True), sys.stderr if session.call.as_json else sys.stdout) as screen:
         watched = Watched(session.open_to_read(), session.clock, screen.say)
         follower = Follower(
@@ -198,16 +207,16 @@ def _follow(
 
 
 def _failure_code(session: Session, follower: Follower, build: Build) -> int | None:
-    """Return what the command that failed ended with, as the console tells, or the store's ledger."""
+    """Return the exit code of the command that failed, from the console or else from the store's ledger."""
     return follower.failure_code(build) or _quietly(lambda: _code_in_store(session, build))
 
 
 def _code_in_store(session: Session, build: Build) -> int | None:
     store = session.open_to_read()
-    left, ours = stored(store, build), build_of(store, build)
-    if left.ledger is None or ours is None:
+    documents, ours = stored(store, build), build_of(store, build)
+    if documents.ledger is None or ours is None:
         return None
-    if left.manifest is None and left.ledger.verdict not in ("partial", "conflicting"):
+    if documents.manifest is None and documents.ledger.verdict not in ("partial", "conflicting"):
         return None
     try:
         gate_build(ours, session.settings.gate)
@@ -217,25 +226,25 @@ def _code_in_store(session: Session, build: Build) -> int | None:
 
 
 def _print_end(session: Session, request: TriggerRequest, build: Build) -> None:
-    """Print the figures, as far as the store knows them."""
-    left = _quietly(lambda: stored(session.open_to_read(), build))
-    manifest, ledger = (left.manifest, left.ledger) if left else (None, None)
+    """Print the figures that the store has of the build."""
+    documents = _quietly(lambda: stored(session.open_to_read(), build))
+    manifest, ledger = (documents.manifest, documents.ledger) if documents else (None, None)
     coverage = str(floor_percent(manifest.totals.total)) if manifest else None
     if session.call.as_json:
-        known = {
+        outcome = {
             "build": build.number,
             "result": build.result,
             "url": build.url,
             "verdict": ledger.verdict if ledger else None,
             "total_percent": coverage,
         }
-        click.echo(json.dumps({**_requested(request, TriggeredBuild(build.queue_id)), **known}, indent=2))
+        click.echo(json.dumps({**_requested(request, TriggeredBuild(build.queue_id)), **outcome}, indent=2))
     elif manifest and ledger:
         click.echo(f"coverage {coverage}%, {ledger.verdict}, commit {ledger.commit}")
 
 
 def _quietly(ask: Callable[[], Any]) -> Any:
-    """Return what the store says, ``None`` where it can't be read: that was told while it was watched."""
+    """Return the answer of ``ask``, or ``None`` if the store can't be read: following has reported that."""
     try:
         return ask()
     except PipelineError:
@@ -248,8 +257,8 @@ def _requested(request: TriggerRequest, triggered: TriggeredBuild) -> dict[str, 
 
 def _left(wanted: str) -> InterruptedRunError:
     return InterruptedRunError(
-        "interrupted: nobody watches the build any more, and it goes on",
-        hint=f"Watch it again with: covfleet jenkins follow {wanted}",
+        "interrupted: the build continues, but this command no longer follows it",
+        hint=f"Follow it again with: covfleet jenkins follow {wanted}",
     )
 
 

@@ -1,4 +1,4 @@
-"""``covfleet plan``: which tests there are, and who starts with what."""
+"""``covfleet plan``: collect the tests and deal them to the shards."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from covfleet.commands.common.planning import show_plan
     "dry_run",
     "as_json",
     examples=(
-        ("covfleet plan", "Plan a new build of the project in this folder; its id is printed."),
+        ("covfleet plan", "Plan a new build of the project in this folder, and print its id."),
         (
             "covfleet plan --shards 6 --dry-run -- -m 'not slow'",
-            "Show what 6 shards would get, and store nothing.",
+            "Show what each of 6 shards would get, and store nothing.",
         ),
         (
             "covfleet plan --build $BUILD_NUMBER --json",
-            "Plan a build of that name; the same again if it is planned.",
+            "Plan the build with that id, or print its plan if it has one.",
         ),
     ),
 )
 def command(call: Call) -> None:
-    """Collect the tests, cut them into batches by expected duration, and deal these to shards.
+    """Collect the tests, cut them into batches by expected duration, and deal the batches to the shards.
 
-    The plan and the project's sources go to the store, where all later stages find them.
+    The plan and the project's sources go to the store, where the later stages find them.
     """
     show_plan(call)

@@ -1,4 +1,4 @@
-"""``covfleet publish``: a build's reports in a static site."""
+"""``covfleet publish``: add a build's reports to a static site."""
 
 from __future__ import annotations
 
@@ -25,30 +25,31 @@ from covfleet.text import counted
     examples=(
         (
             "covfleet publish --site /srv/coverage",
-            "Put the newest build of this folder's commit into a folder.",
+            "Publish the newest build of this folder's commit to a folder.",
         ),
         (
             "covfleet publish --site s3://coverage-site --commit $SHA --build $BUILD_NUMBER",
-            "Any build, into a bucket.",
+            "Publish any build to a bucket.",
         ),
     ),
 )
 def command(call: Call) -> None:
-    """Put a build's reports into the site, and move its branch's pointer forward.
+    """Publish a build's reports to the site, and point its branch to them.
 
-    Readers see the old pages or the new ones, never a mix. An older build never replaces a newer one.
+    Visitors see either the old pages or the new ones, never a mixture. An older build never replaces a newer
+    one.
     """
     session = Session(call)
     url = session.settings.publish.site
     if not url:
         raise ConfigurationError(
-            "there is no site to publish to", hint="Name it with --site, or COVFLEET_PUBLISH__SITE."
+            "there is no site to publish to", hint="Set it with --site or COVFLEET_PUBLISH__SITE."
         )
     build = session.known_build()
     manifest, _ = build.reported()
     if call.dry_run:
         files = counted(len(manifest.files), "file")
-        click.echo(f"would put {files} of build {build.name} ({manifest.branch}) into {url}")
+        click.echo(f"would publish {files} of build {build.name} ({manifest.branch}) to {url}")
         return
     address = publish_build(
         build,

@@ -1,4 +1,4 @@
-"""``covfleet recombine COMMIT``: the combiner by hand, from any machine that can read the store."""
+"""``covfleet recombine COMMIT``: combine by hand, on any machine that can read the store."""
 
 from __future__ import annotations
 
@@ -37,11 +37,11 @@ _LEDGER = "ledger.json"
         ("covfleet recombine $SHA --store s3://bucket/coverage", "The commit's newest complete build."),
         (
             "covfleet recombine $SHA --build 17 --site s3://coverage-site",
-            "A certain one, and publish it.",
+            "A specific build, and publish it.",
         ),
         (
             "covfleet recombine $SHA --output results",
-            "With the right to read the store only: the results go into a folder.",
+            "With read access to the store only: the results go to a folder.",
         ),
     ),
 )
@@ -50,13 +50,13 @@ _LEDGER = "ledger.json"
     "--output",
     type=click.Path(file_okay=False, path_type=Path, resolve_path=True),
     metavar="DIR",
-    help="Write .coverage, ledger.json and reports/ there, and nothing into the store.",
+    help="Write .coverage, ledger.json and reports/ to this folder, and nothing to the store.",
 )
 def command(call: Call, output: Path | None) -> None:
-    """Combine, report and publish a build of COMMIT that was run before. No checkout is needed.
+    """Combine, report and publish an earlier build of COMMIT. No checkout is needed.
 
-    Takes the newest complete build, unless --build names one; publishes if a site is set. Every data file is
-    verified again. Done twice, it changes nothing.
+    It takes the newest complete build unless --build names one, verifies every data file again, and publishes
+    if a site is set. Running it twice changes nothing.
     """
     session = Session(call)
     settings = session.settings
@@ -91,19 +91,19 @@ def command(call: Call, output: Path | None) -> None:
 
 
 def _written_to(store: ObjectStore, workdir: Path, output: Path | None) -> ObjectStore:
-    """Return the store, with a folder above it that takes all writes if the results go elsewhere."""
+    """Return the store; with ``output``, lay a folder over it that takes all writes."""
     return OverlayStore(store, LocalStore(workdir / "above")) if output else store
 
 
 def _announced(chosen: BuildSummary, wanted: str | None) -> str:
     if wanted:
-        return f"taking build {chosen.build}, as --build says"
+        return f"using build {chosen.build}, as --build says"
     which = "the newest complete one" if chosen.complete else "the newest one, as none is complete"
-    return f"taking build {chosen.build}, {which}"
+    return f"using build {chosen.build}, {which}"
 
 
 def _keep(done: Recombined, output: Path) -> None:
-    """Put what the store would have got, and isn't there yet, into the folder."""
+    """Write the combined data and the ledger to the folder; the reports are already there."""
     with replacing(output / ".coverage") as part:
         shutil.copyfile(done.data_file, part)
     with replacing(output / _LEDGER) as part:
@@ -111,11 +111,11 @@ def _keep(done: Recombined, output: Path) -> None:
 
 
 def _check_own(output: Path) -> None:
-    """Refuse a folder that holds somebody else's .coverage; of the reports' folder, their writer says so."""
+    """Refuse a folder with a .coverage of other origin; the report's writer checks the reports' folder."""
     if (output / ".coverage").exists() and not (output / _LEDGER).exists():
         raise ConfigurationError(
-            f"{output} holds a .coverage that covfleet recombine didn't write",
-            hint="Name a folder that doesn't exist yet, an empty one, or one of an earlier call.",
+            f"{output} contains a .coverage that `covfleet recombine` didn't write",
+            hint="Name a new folder, an empty one, or the --output of an earlier call.",
         )
 
 
@@ -132,12 +132,12 @@ def _described(done: Recombined, store: ObjectStore, output: Path | None) -> lis
         f"published  {done.site or 'no: no site is set'}",
     ]
     if output:
-        lines.append("store      not changed, as --output was given")
+        lines.append("store      unchanged, as --output was given")
     return [*lines, *ledger.notes]
 
 
-def _news(changed: bool, output: Path | None) -> str:  # noqa: FBT001 - one thing to say or the other
-    return "" if changed or output else "; as it was before"
+def _news(changed: bool, output: Path | None) -> str:  # noqa: FBT001 - two different facts, not a mode
+    return "" if changed or output else "; unchanged"
 
 
 def _as_json(done: Recombined, output: Path | None) -> str:

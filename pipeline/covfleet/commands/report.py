@@ -1,4 +1,4 @@
-"""``covfleet report``: every format of the combined data, in ``.covfleet/reports`` and in the store."""
+"""``covfleet report``: write every report format to ``.covfleet/reports`` and to the store."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ from covfleet.report.stage import ReportFolders, report_build
         ("covfleet report", "The newest build of this folder's commit."),
         (
             "covfleet report --commit $SHA --build $BUILD_NUMBER",
-            "Any build that was combined, from any machine.",
+            "Any combined build, on any machine.",
         ),
-        ("covfleet report --json", "Only totals and verdict, for programs."),
+        ("covfleet report --json", "Write the reports, and print totals and verdict for programs."),
     ),
 )
 def command(call: Call) -> None:
     """Write text, HTML, XML (Cobertura), JSON, LCOV, JUnit, a Markdown summary and a badge.
 
-    They stand in .covfleet/reports, which is replaced, and in the store beside the build.
+    The reports replace the folder .covfleet/reports and are stored with the build.
     """
     session = Session(call)
     out = session.own_folder() / "reports"

@@ -1,4 +1,4 @@
-"""``covfleet run``: everything, here."""
+"""``covfleet run``: all stages on this machine."""
 
 from __future__ import annotations
 
@@ -32,17 +32,17 @@ from covfleet.watch.progress import make_display
     "dry_run",
     "as_json",
     examples=(
-        ("covfleet run", "The project in this folder, as its settings say."),
+        ("covfleet run", "Run the project in this folder with its settings."),
         (
             "covfleet run --shards 6 --contexts -- tests/unit -m 'not slow'",
-            "Some of its tests, on six shards.",
+            "Run some of its tests on six shards.",
         ),
-        ("covfleet run --executor docker --image-base python:3.13-slim", "Each shard in a container."),
-        ("covfleet run --build 20261122T115740Z-3f9a", "Go on where that build was interrupted."),
+        ("covfleet run --executor docker --image-base python:3.13-slim", "Run each shard in a container."),
+        ("covfleet run --build 20261122T115740Z-3f9a", "Resume that build where it was interrupted."),
     ),
 )
 def command(call: Call) -> None:
-    """Run all stages over a project on this machine, and print the combined coverage.
+    """Run all stages for a project on this machine, and print the combined coverage.
 
     Results: .covfleet/.coverage, and .covfleet/reports with html/index.html, coverage.xml, coverage.json,
     coverage.lcov, junit.xml, summary.md and badge.svg.
@@ -60,7 +60,7 @@ def command(call: Call) -> None:
         result = flow.run(job, tools)
         (workdir / ".coverage").replace(job.folder / ".coverage")
     except KeyboardInterrupt:
-        hint = f"What was finished is kept; go on with: covfleet run --build {job.build.name}"
+        hint = f"Finished work is kept; resume with: covfleet run --build {job.build.name}"
         raise InterruptedRunError("interrupted", hint=hint) from None
     finally:
         if workdir.exists():
@@ -93,7 +93,7 @@ def _tools(session: Session, job: flow.Run) -> flow.Tools:
 def _start_shard(session: Session, job: flow.Run, shard: int) -> ShardCommand:
     wait = ("--wait", f"{session.settings.batch_timeout_s}")
     build = ("--commit", job.build.commit, "--build", job.build.name, *wait)
-    # -P: a project with a package of our name must not stand in for us
+    # -P: a package of our name in the project must not shadow ours
     command = (sys.executable, "-P", "-m", "covfleet", "shard", str(shard), "--project", session.project)
     log = job.folder / "logs" / f"shard-{shard}.log"
     environment = {**os.environ, **session.flags_as_variables()}

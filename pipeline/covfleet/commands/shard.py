@@ -1,4 +1,4 @@
-"""``covfleet shard K``: one of the N workers of a planned build."""
+"""``covfleet shard K``: run one of the N shards of a planned build."""
 
 from __future__ import annotations
 
@@ -22,23 +22,23 @@ from covfleet.text import counted
     "python",
     "as_json",
     examples=(
-        ("covfleet shard 1", "Be shard 1 of the newest build of this folder's commit."),
+        ("covfleet shard 1", "Run shard 1 of the newest build of this folder's commit."),
         (
             "covfleet shard 3 --commit $GIT_COMMIT --build $BUILD_NUMBER --store s3://bucket/coverage",
             "On an agent.",
         ),
         (
             "covfleet shard 3 --build $BUILD_NUMBER --wait 600",
-            "On an agent that may be up before the build is planned.",
+            "On an agent that may start before the build is planned.",
         ),
     ),
 )
 @click.argument("shard", metavar="K", type=click.IntRange(min=1))
 @options.wait
 def command(call: Call, shard: int, wait_s: float) -> None:
-    """Run shard K: its own batches first, then what others have left; take over from shards that died.
+    """Run shard K: first its own batches, then those that other shards haven't started or have lost.
 
-    Run it again after a failure: what has a result is not run twice.
+    Run it again after a failure: batches with a result don't run twice.
     """
     session = Session(call)
     plan = session.planned(wait_s)
@@ -60,8 +60,8 @@ def command(call: Call, shard: int, wait_s: float) -> None:
         click.echo(to_json(heartbeat).decode(), nl=False)
     if heartbeat.state == "stopped":
         raise InterruptedRunError(
-            f"shard {shard} was stopped: {heartbeat.detail or 'it was told to'}",
-            hint="What was acknowledged is kept; the others, or this shard started again, do the rest.",
+            f"shard {shard} was stopped: {heartbeat.detail or 'by a signal'}",
+            hint="Acknowledged results are kept; the other shards, or this one started again, run the rest.",
         )
     if heartbeat.state == "failed":
         raise WorkerError(f"shard {shard} failed: {heartbeat.detail}")

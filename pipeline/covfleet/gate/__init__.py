@@ -1,1 +1,1 @@
-"""The stage ``gate``: is the coverage good enough?"""
+"""The stage ``gate``: compare a build's coverage with the thresholds."""

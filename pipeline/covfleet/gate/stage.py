@@ -1,4 +1,4 @@
-"""The stage ``gate``: the build's coverage against the thresholds, in exact fractions."""
+"""The stage ``gate``: compare a build's coverage with the thresholds, as exact fractions."""
 
 from __future__ import annotations
 
@@ -14,26 +14,26 @@ _LEAST_DIGITS = 2
 
 
 def evaluate(totals: Totals, settings: GateSettings) -> tuple[GateRule, ...]:
-    """Return every threshold that is set with the build's figure.
+    """Return a rule for every threshold in the settings, with the build's figure.
 
-    Shares are compared exactly. ``actual`` is rounded down, to no fewer decimals than ``wanted`` has, so it
-    shows at least ``wanted`` if, and only if, the rule passed.
+    Shares are compared exactly. ``actual`` is rounded down to at least as many decimals as ``wanted`` has, so
+    it is at least ``wanted`` if, and only if, the rule passed.
 
     Raises:
-        ConfigurationError: there is a branch threshold, but the build measured statements only.
+        ConfigurationError: there is a branch threshold, but the build measured only statements.
     """
     if settings.branch is not None and not totals.measures_branches:
         raise ConfigurationError(
-            f"the gate wants {settings.branch}% of branches, but this build measured statements only",
+            f"the gate requires {settings.branch}% of branches, but this build measured only statements",
             hint="Measure branches (--branch-coverage, or branch = true in the project's coverage "
-            "configuration), or remove gate.branch.",
+            "settings), or remove gate.branch.",
         )
-    wanted = (
+    thresholds = (
         ("total", settings.total, totals.total),
         ("line", settings.line, totals.line),
         ("branch", settings.branch, totals.branch),
     )
-    return tuple(_rule(name, least, share) for name, least, share in wanted if least is not None)
+    return tuple(_rule(name, least, share) for name, least, share in thresholds if least is not None)
 
 
 def _rule(name: str, wanted: Decimal, share: Fraction) -> GateRule:
@@ -48,18 +48,18 @@ def _rule(name: str, wanted: Decimal, share: Fraction) -> GateRule:
 
 
 def check(rules: tuple[GateRule, ...]) -> None:
-    """Raise ``BelowGateError`` if a rule failed; its message lists each one that did."""
+    """Raise ``BelowGateError`` if any rule failed; the message lists all that did."""
     failed = [rule for rule in rules if not rule.passed]
     if failed:
-        figures = "; ".join(f"{rule.name} {rule.actual}%, wanted {rule.wanted}%" for rule in failed)
+        figures = "; ".join(f"{rule.name} {rule.actual}%, required {rule.wanted}%" for rule in failed)
         raise BelowGateError(
             f"coverage is below the gate: {figures}",
-            hint="The summary names the least covered files; the thresholds stand in [tool.covfleet.gate].",
+            hint="The summary names the least covered files; the thresholds are in [tool.covfleet.gate].",
         )
 
 
 def gate_build(build: StoredBuild, settings: GateSettings) -> tuple[GateRule, ...]:
-    """Return the rules of a reported build, all of them passed.
+    """Return the rules of a reported build if all of them passed.
 
     Raises:
         IncompleteDataError: the verdict is partial or conflicting, or see ``StoredBuild.reported``.
@@ -69,8 +69,8 @@ def gate_build(build: StoredBuild, settings: GateSettings) -> tuple[GateRule, ..
     manifest, ledger = build.reported()
     if ledger.verdict in ("partial", "conflicting"):
         raise IncompleteDataError(
-            f"the data of build {build.name} is {ledger.verdict}: no gate can pass on it",
-            hint="The ledger names what is missing or contradictory; run those tests again.",
+            f"the data of build {build.name} is {ledger.verdict}: it can't pass the gate",
+            hint="The ledger lists what is missing or contradictory; run those tests again.",
         )
     rules = evaluate(manifest.totals, settings)
     check(rules)

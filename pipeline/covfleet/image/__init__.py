@@ -1,1 +1,1 @@
-"""The stage ``image``: from a commit and a Dockerfile to the image that the shards run."""
+"""The stage ``image``: build the image that the shards run from a commit and a Dockerfile."""

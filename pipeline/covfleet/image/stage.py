@@ -1,7 +1,7 @@
-"""The image stage: from a commit and a Dockerfile to the image that the shards run.
+"""The stage ``image``: build the image that the shards run from a commit and a Dockerfile.
 
-An image is found again by its tag, the commit, and known by its labels: ``covfleet.inputs`` is a hash of
-everything that went into it, so that an image is made again if, and only if, that has changed.
+The tag of an image is the commit. Its label ``covfleet.inputs`` is a hash of all inputs of the build, so that
+an image is rebuilt if, and only if, they have changed.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _NOT_FOR_IMAGES = (
 )
 
 
-def ensure_image(  # noqa: PLR0913 - what the stage needs, each thing once
+def ensure_image(  # noqa: PLR0913 - everything that the stage needs
     engine: ContainerEngine,
     settings: ImageSettings,
     project: Path,
@@ -37,14 +37,14 @@ def ensure_image(  # noqa: PLR0913 - what the stage needs, each thing once
     rebuild: bool,
     on_log: Narrate,
 ) -> ImageRef:
-    """Return the image of the checkout: the one that is there, the registry's, or a new one.
+    """Return the image of the checkout: the local one, the registry's, or a new one.
 
-    With ``settings.push`` the registry has it afterwards. With ``rebuild`` it is built in any case (the
-    engine's layer cache still serves what hasn't changed).
+    With ``settings.push`` the image is in the registry afterwards. With ``rebuild`` it is always built; the
+    engine's layer cache still serves unchanged layers.
 
     Raises:
         ConfigurationError: Dockerfile, context or CA bundle is missing.
-        EngineError: no engine, no base image, a step failed, or the registry refused.
+        EngineError: there is no engine or no base image, a step failed, or the registry refused.
     """
     request = build_request(settings, project, checkout, build)
     inputs = engine.inputs_digest(request)
@@ -53,12 +53,12 @@ def ensure_image(  # noqa: PLR0913 - what the stage needs, each thing once
     if image is None:
         image = engine.build(request, on_log)
     if settings.push:
-        engine.push(request.reference, on_log)  # of a pushed image, the registry has every layer already
+        engine.push(request.reference, on_log)  # cheap if it is there: the registry has every layer
     return image
 
 
 def build_request(settings: ImageSettings, project: Path, checkout: Checkout, build: str) -> BuildRequest:
-    """Return what is to be built, with all paths absolute. Looks at the disk, but changes nothing.
+    """Return the build request with absolute paths. Reads the disk, but changes nothing.
 
     Raises:
         ConfigurationError: Dockerfile, context or CA bundle is missing.
@@ -69,15 +69,17 @@ def build_request(settings: ImageSettings, project: Path, checkout: Checkout, bu
     )
     context = project / settings.context
     ca_bundle = project / settings.ca_bundle if settings.ca_bundle else None
-    _require(context.is_dir(), f"there is no build context {context}", "image.context")
-    _require(dockerfile.is_file(), f"there is no Dockerfile {dockerfile}", "image.dockerfile")
+    _require(context.is_dir(), f"the build context {context} doesn't exist", "image.context")
+    _require(dockerfile.is_file(), f"the Dockerfile {dockerfile} doesn't exist", "image.dockerfile")
     _require(
-        ca_bundle is None or ca_bundle.is_file(), f"there is no CA bundle {ca_bundle}", "image.ca_bundle"
+        ca_bundle is None or ca_bundle.is_file(),
+        f"the CA bundle {ca_bundle} doesn't exist",
+        "image.ca_bundle",
     )
     return BuildRequest(
         context=context.resolve(),
         dockerfile=dockerfile.resolve(),
-        reference=f"{settings.repository}:{checked(checkout.commit, 'tag of an image')}",
+        reference=f"{settings.repository}:{checked(checkout.commit, 'image tag')}",
         labels={
             "covfleet.commit": checkout.commit,
             "covfleet.branch": checkout.branch,
@@ -92,7 +94,7 @@ def build_request(settings: ImageSettings, project: Path, checkout: Checkout, bu
 def _existing(
     engine: ContainerEngine, reference: str, inputs: str, on_log: Narrate, *, pull: bool
 ) -> ImageRef | None:
-    """Return the image of that name if it was made from the same inputs: here, or from the registry."""
+    """Return the local or the registry's image of that name if it was built from the same inputs."""
     found = engine.find_image(reference)
     if pull and not (found and _made_from(engine, found, inputs)):
         found = engine.pull(reference, on_log)

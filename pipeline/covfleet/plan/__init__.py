@@ -1,1 +1,1 @@
-"""The stage ``plan``: which tests there are, cut into batches, dealt to shards."""
+"""The stage ``plan``: collect the tests, cut them into batches, deal the batches to shards."""

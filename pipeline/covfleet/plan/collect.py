@@ -1,4 +1,4 @@
-"""Which tests there are, as the application's own pytest says."""
+"""Collect the tests with the application's own pytest."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from covfleet.worker.events import Ready
 
 @dataclass(frozen=True, slots=True)
 class Collected:
-    """What the application's interpreter said: itself, and what pytest collects, in that order."""
+    """The application's environment, and the tests in the order of pytest's collection."""
 
     ready: Ready
     tests: tuple[str, ...]
-    imports: tuple[str, ...] = ()  # test files that hold no test to run
+    imports: tuple[str, ...] = ()  # test files without a test to run
 
 
 def collect(request: PlanRequest) -> Collected:
-    """Ask the application's own pytest for the test ids; a file that can't be collected counts as a test.
+    """Collect the test ids with the application's own pytest; an uncollectable file counts as a test.
 
-    It then fails in its shard, by name, while everything else runs.
+    Such a file then fails in its shard under its own name, while everything else runs.
     """
     settings = request.settings
     labels = {"covfleet.build": request.build.name, "covfleet.commit": request.build.commit}
@@ -36,6 +36,6 @@ def collect(request: PlanRequest) -> Collected:
                 return Collected(ready, ())
             suite = client.collect(settings.batch_timeout_s)
     for error in suite.errors:
-        request.narrate(f"{error.id} can't be collected; it will be reported as an error")
+        request.narrate(f"{error.id} can't be collected and will be reported as an error")
     tests = dict.fromkeys([*suite.tests, *(error.id for error in suite.errors)])
     return Collected(ready, tuple(tests), suite.imports)

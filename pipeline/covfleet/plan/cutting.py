@@ -1,4 +1,4 @@
-"""Tests cut into batches, and batches dealt to shards: pure functions, the same input gives the same plan."""
+"""Cut tests into batches, and deal batches to shards, with pure functions: same input, same plan."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from covfleet.model import Batch, file_of_test
 from covfleet.settings.schema import GroupSettings, Settings
 
 BATCHES_PER_WORKER = 12
-"""How finely the whole is cut when ``batch_s`` doesn't say: fine enough to balance and to lose little with
-a machine, coarse enough that a batch's fixed cost (store requests, fixtures of wide scope) doesn't count."""
+"""Number of batches per worker if ``batch_s`` isn't set: enough to balance the load and to lose little with a
+machine, few enough that a batch's fixed cost (store requests, fixtures of wide scope) doesn't matter."""
 
 SHORTEST_BATCH_S = 0.5
 
 UNKNOWN_TEST_S = 0.05
-"""Expected duration of a test of a suite that has no history at all; only the proportions matter then."""
+"""Expected duration of a test in a suite without any history; only the proportions matter then."""
 
 
 def expected_durations(tests: Sequence[str], known: Mapping[str, float]) -> dict[str, float]:
-    """Return seconds by test: known ones, else the median of the test's file, else that of the suite."""
+    """Return seconds by test: its earlier duration, else the median of its file, else that of the suite."""
     by_file: dict[str, list[float]] = defaultdict(list)
     for test in tests:
         if test in known:
@@ -38,7 +38,7 @@ def expected_durations(tests: Sequence[str], known: Mapping[str, float]) -> dict
 
 
 def wanted_batch_s(timings: Mapping[str, float], settings: Settings) -> float:
-    """Return how long a batch should take, in seconds."""
+    """Return the target duration of a batch, in seconds."""
     if settings.batch_s:
         return settings.batch_s
     finest = sum(timings.values()) / (settings.shards * settings.procs * BATCHES_PER_WORKER)
@@ -51,10 +51,10 @@ def cut(
     batch_s: float,
     unit: str,
 ) -> tuple[Batch, ...]:
-    """Cut tests into batches of about ``batch_s`` seconds, not yet numbered.
+    """Cut tests into unnumbered batches of about ``batch_s`` seconds.
 
-    ``unit="file"`` never splits a file, so that fixtures of module scope are set up once; what is longer than
-    a batch becomes a batch of its own. Neighbours stay together: they tend to import the same modules.
+    ``unit="file"`` never splits a file, so that module-scoped fixtures are set up once; a file or test longer
+    than a batch becomes its own batch. Neighbours stay together: they tend to import the same modules.
     """
     pieces: dict[str, list[str]] = defaultdict(list)
     for test in tests:
@@ -72,9 +72,9 @@ def cut(
 
 
 def with_imports(batches: Sequence[Batch], imports: Iterable[str]) -> tuple[Batch, ...]:
-    """Give each file without a test to run to the batch that begins next before it in the alphabet.
+    """Assign each file without a test to run to the batch whose first test precedes it most closely.
 
-    Its module is imported there, as a serial run imports it: a neighbour has probably imported what it needs.
+    That batch imports its module, as a serial run would: a neighbour has probably imported what it needs.
     """
     if not batches:
         return ()
@@ -87,7 +87,7 @@ def with_imports(batches: Sequence[Batch], imports: Iterable[str]) -> tuple[Batc
 
 
 def group_batch(group: GroupSettings, known: Mapping[str, float]) -> Batch:
-    """Return the batch of a command group. Raises ``ConfigurationError`` if it isn't a Python command."""
+    """Return the batch of a command group. Raises ``ConfigurationError`` if the command isn't Python's."""
     test = f"group::{group.name}"
     try:
         argv = tuple(shlex.split(group.command))
@@ -96,22 +96,22 @@ def group_batch(group: GroupSettings, known: Mapping[str, float]) -> Batch:
     if not argv or not Path(argv[0]).name.startswith("python"):
         raise ConfigurationError(
             f"the command of group {group.name!r} doesn't start with `python`",
-            hint="coverage.py runs Python programs: write for example `python -m unittest discover trades`.",
+            hint="coverage.py runs only Python programs, such as `python -m unittest discover trades`.",
         )
     return Batch("", (test,), known.get(test, 0.0), argv)
 
 
 def number(batches: Iterable[Batch]) -> tuple[Batch, ...]:
-    """Return the batches with ids, longest first; commands whose duration isn't known go ahead."""
+    """Return the batches with ids, longest first; commands of unknown duration come before all others."""
     ordered = sorted(batches, key=lambda batch: (batch.expected_s > 0, -batch.expected_s, batch.tests))
     return tuple(replace(batch, id=f"{index:05d}") for index, batch in enumerate(ordered, 1))
 
 
 def deal(batches: Sequence[Batch], shards: int) -> tuple[tuple[str, ...], ...]:
-    """Deal batches to shards, longest processing time first: each goes to the shard with the least so far.
+    """Deal batches to shards, longest processing time first: each goes to the least loaded shard.
 
-    At most 4/3 - 1/(3 * shards) of the best possible makespan (R. L. Graham, Bounds on multiprocessing timing
-    anomalies, SIAM J. Appl. Math. 17, 1969), before any stealing.
+    The makespan, before any stealing, is at most 4/3 - 1/(3 * shards) of the best possible one (R. L. Graham,
+    Bounds on multiprocessing timing anomalies, SIAM J. Appl. Math. 17, 1969).
     """
     deals: list[list[str]] = [[] for _ in range(shards)]
     loads = [(0.0, 0, k) for k in range(shards)]

@@ -1,4 +1,4 @@
-"""What a plan is made from."""
+"""The input of the stage ``plan``."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from covfleet.store.build import StoredBuild
 
 @dataclass(frozen=True, slots=True)
 class PlanRequest:
-    """What a plan is made from."""
+    """Everything that planning a build needs."""
 
     build: StoredBuild
     checkout: Checkout

@@ -1,4 +1,4 @@
-"""The stage ``plan``: collect, cut, deal, and store what came of it."""
+"""The stage ``plan``: collect, cut, deal, and store the plan."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ from covfleet.store.transfer import probe_conditions
 
 
 def plan_build(request: PlanRequest) -> Plan:
-    """Collect, cut, deal, and store the plan with the sources; return the plan that stands in the store.
+    """Collect, cut and deal the tests, store the plan with the sources, and return the stored plan.
 
     A build that has a plan keeps it: planning again changes nothing.
 
     Raises:
-        ConfigurationError: there are no tests, or pytest or coverage are missing or too old.
-        StoreError: the store ignores conditional puts, on which claims rest, or failed.
+        ConfigurationError: there are no tests, or pytest or coverage is missing or too old.
+        StoreError: the store failed, or ignores conditional puts, which claims depend on.
         WorkerError: the tests can't be collected.
     """
     planned = request.build.find_plan()
     if planned is not None:
-        request.narrate(f"build {planned.build} has a plan already; it stays as it is")
+        request.narrate(f"build {planned.build} already has a plan; it stays unchanged")
         return planned
     probe_conditions(request.build.store)
     plan = make_plan(request)
@@ -52,8 +52,8 @@ def make_plan(request: PlanRequest) -> Plan:
     collected = collect(request)
     if not collected.tests and not settings.groups:
         raise ConfigurationError(
-            "pytest collects no tests",
-            hint="Name the tests' folder in `pytest_args`, or set `pytest = false` and add a command group.",
+            "pytest collected no tests",
+            hint="Add the tests' folder to `pytest_args`, or set `pytest = false` and add a command group.",
         )
     known = read_timings(request.build.store, checkout.branch, request.narrate)
     timings = expected_durations(collected.tests, known)
@@ -78,7 +78,7 @@ def make_plan(request: PlanRequest) -> Plan:
 
 
 def source_files(request: PlanRequest) -> tuple[SourceFile, ...]:
-    """Return the project's files, and those that ``sources`` adds, with their hashes."""
+    """Return the project's files, including those that the setting ``sources`` adds, with their hashes."""
     root = Path(request.checkout.root)
     added = {
         path.relative_to(root).as_posix()

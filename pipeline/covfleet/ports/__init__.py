@@ -1,1 +1,1 @@
-"""What the stages need of the world: adapters implement it, and stages know nothing else."""
+"""The interfaces between the stages and the outside world; adapters implement them."""

@@ -1,4 +1,4 @@
-"""Time, as stages need it."""
+"""The port to the clock."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from typing import Protocol
 
 
 class Clock(Protocol):
-    """Time. Machines' wall clocks may differ by hours: compare only what one clock said."""
+    """A clock. Wall clocks of machines may differ by hours: compare only times from the same clock."""
 
     def now(self) -> datetime.datetime:
         """Return the wall clock's time in UTC."""
 
     def monotonic(self) -> float:
-        """Return seconds from a fixed, arbitrary point; never goes back."""
+        """Return the seconds since an arbitrary fixed point; never goes back."""
 
     def sleep(self, seconds: float) -> None:
-        """Wait."""
+        """Wait this many seconds."""

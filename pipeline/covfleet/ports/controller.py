@@ -1,9 +1,9 @@
-"""The port to a Jenkins controller: what rendering, applying, running and following need of it.
+"""The port to a Jenkins controller, for rendering, applying, running and following.
 
-Jobs are named in full, folders included: ``team/covfleet``. A folder is a job as far as its XML goes. Times
-are the controller's clock in UTC, durations seconds. Every method may raise ``JenkinsError`` (exit code 6),
-as its subclass ``JenkinsUnavailableError`` where waiting may help: nobody listens, a restart, a time-out, an
-answer that was cut off. None is repeated by the port itself, but for one fresh crumb.
+Job names are full names with their folders: ``team/covfleet``. Methods for a job's XML work for folders, too.
+Times are the controller's clock in UTC, durations are seconds. Every method may raise ``JenkinsError`` (exit
+code 6), or its subclass ``JenkinsUnavailableError`` if waiting may help: connection refused, a restart, a
+timeout, a truncated response. The port itself repeats no request, except once with a fresh crumb.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from typing import Protocol
 
 @dataclass(frozen=True, slots=True)
 class QueueItem:
-    """A build that waits, or has left the queue not long ago (the controller forgets it after 5 minutes)."""
+    """A build that is waiting or left the queue recently (the controller forgets it after 5 minutes)."""
 
     id: int
-    why: str  # what it waits for, as the controller puts it; empty once it has left
+    why: str  # why it is waiting, in the controller's words; empty once it has left
     cancelled: bool
     build: int | None  # the build's number, once it has started
     parameters: Mapping[str, str]
@@ -28,7 +28,7 @@ class QueueItem:
 
 @dataclass(frozen=True, slots=True)
 class SubBuild:
-    """One child of a multi-job's build."""
+    """A child build of a multi-job's build."""
 
     job: str
     alias: str
@@ -49,16 +49,16 @@ class Build:
     result: str  # SUCCESS, UNSTABLE, FAILURE, ABORTED, NOT_BUILT; empty while it runs
     started_at: datetime.datetime
     duration_s: float  # 0 while it runs
-    estimated_s: float  # from earlier builds; below 0 without any
+    estimated_s: float  # from earlier builds; negative without any
     parameters: Mapping[str, str] = field(default_factory=dict)
     sub_builds: tuple[SubBuild, ...] = ()
-    commit: str = ""  # that the git plugin says was checked out
+    commit: str = ""  # that was checked out, according to the git plugin
     branch: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """A stage of a pipeline's build, as the stage view plugin tells it."""
+    """A stage of a pipeline's build, as the stage view plugin reports it."""
 
     name: str
     status: str  # IN_PROGRESS, PAUSED_PENDING_INPUT, SUCCESS, UNSTABLE, FAILED, ABORTED, NOT_EXECUTED
@@ -68,11 +68,11 @@ class Stage:
 
 @dataclass(frozen=True, slots=True)
 class Console:
-    """A piece of a build's console, and the offset where the next one begins."""
+    """A piece of a build's console output, and the offset of the next one."""
 
     text: str
     offset: int
-    more: bool  # the build still writes
+    more: bool  # the build is still writing
 
 
 class Controller(Protocol):
@@ -81,22 +81,22 @@ class Controller(Protocol):
     url: str
 
     def version(self) -> str:
-        """Return the controller's version; the cheapest question that needs no permission but to read."""
+        """Return the controller's version: the cheapest request that needs only read permission."""
 
     def plugins(self) -> Mapping[str, str]:
-        """Return the versions of the plugins that are installed and active, by short name."""
+        """Return the versions of the installed, active plugins by short name."""
 
     def job_xml(self, name: str) -> str | None:
-        """Return a job's or folder's config.xml, ``None`` if there is none of that name."""
+        """Return a job's or folder's config.xml, or ``None`` if there is none of that name."""
 
     def create_job(self, name: str, xml: str) -> None:
-        """Create a job or folder; its own folder must exist, and itself not."""
+        """Create a job or folder; its parent folder must exist, the job must not."""
 
     def update_job(self, name: str, xml: str) -> None:
         """Replace the config.xml of a job or folder. Raises ``JenkinsNotFoundError``."""
 
     def view_xml(self, name: str) -> str | None:
-        """Return a view's config.xml (``folder/view`` in a folder), ``None`` if there is none."""
+        """Return a view's config.xml (``folder/view`` in a folder), or ``None`` if there is none."""
 
     def create_view(self, name: str, xml: str) -> None:
         """Create a view; it must not exist."""
@@ -105,31 +105,31 @@ class Controller(Protocol):
         """Replace a view's config.xml. Raises ``JenkinsNotFoundError``."""
 
     def validate(self, jenkinsfile: str) -> str:
-        """Return what the controller's validator says of a declarative Jenkinsfile; empty if it is sound."""
+        """Return the controller's complaints about a declarative Jenkinsfile; empty if it is valid."""
 
     def parameters(self, job: str) -> tuple[str, ...]:
         """Return the names of the parameters that a job declares. Raises ``JenkinsNotFoundError``."""
 
     def trigger(self, job: str, parameters: Mapping[str, str]) -> int:
-        """Ask for a build, and return its number in the queue.
+        """Request a build and return the number of its queue item.
 
-        Never repeated: after ``JenkinsUnavailableError`` it is open whether the controller has accepted it.
+        Never repeated: after ``JenkinsUnavailableError`` the controller may or may not have accepted it.
         """
 
     def queue_item(self, number: int) -> QueueItem | None:
-        """Return an item of the queue, ``None`` when the controller knows (or remembers) none."""
+        """Return an item of the queue, or ``None`` if the controller doesn't know it or has forgotten it."""
 
     def queue(self) -> tuple[QueueItem, ...]:
-        """Return everything that waits now, on the whole controller."""
+        """Return everything that is waiting now, on the whole controller."""
 
     def build(self, job: str, number: int) -> Build | None:
-        """Return a build, ``None`` if the job has none of that number."""
+        """Return a build, or ``None`` if the job has none of that number."""
 
     def builds(self, job: str, limit: int) -> tuple[Build, ...]:
         """Return the newest ``limit`` builds, newest first. Raises ``JenkinsNotFoundError``."""
 
     def stages(self, job: str, number: int) -> tuple[Stage, ...]:
-        """Return the stages so far; none without the stage view plugin, or for other jobs than pipelines."""
+        """Return the stages so far; empty without the stage view plugin, or for jobs other than pipelines."""
 
     def console(self, job: str, number: int, offset: int) -> Console:
-        """Return what the console holds from an offset on. Raises ``JenkinsNotFoundError``."""
+        """Return the console output from an offset on. Raises ``JenkinsNotFoundError``."""

@@ -1,4 +1,4 @@
-"""A store of objects, and which keys every store can hold."""
+"""The port to an object store, and checks of the keys that every store can hold."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from covfleet.errors import ConfigurationError
 
 @dataclass(frozen=True, slots=True)
 class StoredObject:
-    """An object's content, and the tag that changes whenever the content does."""
+    """An object's content, and the etag that changes whenever the content does."""
 
     data: bytes
     etag: str
@@ -30,11 +30,10 @@ class ObjectInfo:
 
 
 class ObjectStore(Protocol):
-    """Keyed, immutable-or-replaced objects; every write is atomic, every read checked.
+    """Objects by key; every write is atomic and replaces the whole object, every read is checked.
 
-    Keys are those of ``covfleet.store.keys``, relative to the store's prefix. All methods are safe to call
-    from several threads. All raise ``StoreError``, naming operation, object and fix, once bounded retries are
-    used up.
+    Keys are those of ``covfleet.store.keys``, relative to the store's prefix. All methods are thread-safe.
+    They retry a limited number of times, then raise ``StoreError``, which names operation, object and fix.
     """
 
     url: str
@@ -54,9 +53,9 @@ class ObjectStore(Protocol):
     ) -> str:
         """Write the object and return its etag.
 
-        Raises ``PreconditionFailedError`` if it exists (``if_absent``) or has another etag or is gone
-        (``if_match``). A caller must read it back before it believes that it lost: the first attempt may
-        have succeeded and its answer been lost, and the retry then fails by its own success.
+        Raises ``PreconditionFailedError`` if the object exists (``if_absent``), or has another etag or is
+        gone (``if_match``). The caller must read it back before concluding that another writer won: if the
+        first attempt succeeded and only its response was lost, the retry fails because of that success.
         """
 
     def download(self, key: str, path: Path) -> None:
@@ -70,7 +69,7 @@ class ObjectStore(Protocol):
         content_type: str | None = None,
         cache_control: str | None = None,
     ) -> None:
-        """Write the file's content as the object, with a checksum that the store verifies."""
+        """Write a file's content as the object, with a checksum that the store verifies."""
 
     def copy(
         self,
@@ -81,14 +80,14 @@ class ObjectStore(Protocol):
         content_type: str | None = None,
         cache_control: str | None = None,
     ) -> None:
-        """Write the object that has the key ``source`` as ``key``, too; on S3 no content travels.
+        """Copy the object ``source`` to ``key``; on S3 no content is transferred.
 
-        Raises ``ObjectNotFoundError`` if there is none, ``PreconditionFailedError`` if its content has
-        another SHA-256 (in hex) than this: then nothing is written.
+        Raises ``ObjectNotFoundError`` if the source doesn't exist, ``PreconditionFailedError`` if its content
+        has another SHA-256 (in hex); in both cases nothing is written.
         """
 
     def list(self, prefix: str) -> Iterator[ObjectInfo]:
-        """Yield every object whose key starts with ``prefix``, in the order of keys, however many."""
+        """Yield every object whose key starts with ``prefix``, in the order of keys."""
 
 
 Paths = Sequence[tuple[Path, str]]
@@ -96,29 +95,29 @@ Paths = Sequence[tuple[Path, str]]
 
 
 def checked_key(key: str) -> str:
-    """Return ``key`` if every store can hold it and it can't leave a store's folder.
+    """Return ``key`` if every store can hold it and it can't escape from a store's folder.
 
     Raises:
-        ConfigurationError: it is empty or over 1,024 bytes (S3's limit), or has a part that is empty, ``.``,
-            ``..`` or over 255 bytes (file systems' limit), or a backslash (some servers, such as SeaweedFS,
-            read it as a slash), or a control or otherwise unprintable character.
+        ConfigurationError: it is empty or over 1,024 bytes (S3's limit), or contains a part that is empty,
+            ``.``, ``..`` or over 255 bytes (file systems' limit), a backslash (some servers, such as
+            SeaweedFS, treat it as a slash), or a control or other unprintable character.
     """
     parts = key.split("/")
     if not key.isprintable() or "\\" in key or any(part in {"", ".", ".."} for part in parts):
         raise ConfigurationError(
-            f"{key!r} can't be the key of an object",
-            hint="It has an empty part, '.', '..', a backslash or an unprintable character in it.",
+            f"{key!r} isn't valid as an object key",
+            hint="Avoid empty parts, '.', '..', backslashes and unprintable characters.",
         )
     if len(key.encode()) > 1024 or any(len(part.encode()) > 255 for part in parts):
-        raise ConfigurationError(f"{key[:80]!r}… is too long to be the key of an object")
+        raise ConfigurationError(f"{key[:80]!r}… is too long for an object key")
     return key
 
 
 def checked_prefix(prefix: str) -> str:
-    """Return ``prefix`` if it is empty or starts keys that ``checked_key`` may accept.
+    """Return ``prefix`` if it is empty or a key that ``checked_key`` accepts can start with it.
 
     Raises:
-        ConfigurationError: no such key can start with it.
+        ConfigurationError: no valid key can start with it.
     """
     folder, slash, _ = prefix.rpartition("/")
     if slash:

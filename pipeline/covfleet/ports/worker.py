@@ -1,4 +1,4 @@
-"""A worker of a shard: the application's interpreter, running tests under coverage."""
+"""The port to a shard's worker: the application's interpreter, running tests under coverage."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Protocol
 
 @dataclass(frozen=True, slots=True)
 class WorkerExit:
-    """How a worker process ended. ``code`` is negative for a signal, as ``subprocess`` has it."""
+    """How a worker process ended. ``code`` is negative for a signal, as in ``subprocess``."""
 
     code: int
     oom_killed: bool = False
@@ -23,22 +23,22 @@ class WorkerExit:
 
 
 class Worker(Protocol):
-    """A live worker: the application's interpreter running ``pipeline/covfleet_worker``.
+    """A live worker: the application's interpreter running ``covfleet_worker``.
 
-    It speaks lines of JSON: commands on its standard input, events on its standard output.
+    It exchanges lines of JSON: commands on its standard input, events on its standard output.
     """
 
     def send(self, line: bytes) -> None:
-        """Write one line, newline included. A dead worker is noticed by ``receive``, not here."""
+        """Write one line, newline included. ``receive`` notices a dead worker; this method doesn't."""
 
     def receive(self, timeout_s: float) -> bytes | None:
-        """Return the next line without its newline, ``None`` when none came in time.
+        """Return the next line without its newline, or ``None`` after ``timeout_s`` seconds.
 
-        Raises ``EOFError`` when the worker has closed its output: it is dead or dying.
+        Raises ``EOFError`` if the worker has closed its output: it is dead or dying.
         """
 
     def stop(self, grace_s: float) -> WorkerExit:
-        """End it: SIGTERM, then SIGKILL after ``grace_s`` seconds; also all that it started. Idempotent.
+        """Stop the worker and all its children: SIGTERM, then SIGKILL after ``grace_s`` seconds. Idempotent.
 
         The files in its output folder stay.
         """
@@ -46,16 +46,16 @@ class Worker(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class WorkerSpec:
-    """What to launch: the same for a process and a container."""
+    """The worker to launch, as a process or a container."""
 
-    name: str  # unique on the machine, for containers and messages: e.g. "covfleet-<build>-3-0"
+    name: str  # unique on the machine, for containers and messages, such as "covfleet-<build>-3-0"
     labels: Mapping[str, str]
-    output_dir: Path  # an empty folder of the agent's, where the worker may write data files
-    environment: Mapping[str, str] = field(default_factory=dict)  # beside that of all workers
+    output_dir: Path  # an empty folder on the agent for the worker's data files
+    environment: Mapping[str, str] = field(default_factory=dict)  # in addition to that of all workers
 
 
 class WorkerLauncher(Protocol):
-    """Starts workers: as plain subprocesses, or each in a container of its own."""
+    """Starts workers as plain subprocesses, or each in its own container."""
 
     def launch(self, spec: WorkerSpec) -> Worker:
         """Start a worker.

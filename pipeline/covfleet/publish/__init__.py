@@ -1,1 +1,1 @@
-"""The stage ``publish``: a build's reports in a static site."""
+"""The stage ``publish``: add a build's reports to a static site."""

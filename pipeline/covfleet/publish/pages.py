@@ -1,4 +1,4 @@
-"""The site's pages, and the small documents that they are made from, and from nothing else."""
+"""The site's pages, and the small documents that are their only source."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from covfleet.store.keys import SiteKeys
 
 @dataclass(frozen=True, slots=True)
 class PublishedBuild:
-    """What a branch's page says of a build; also the content of the branch's ``latest.json``."""
+    """A build as the branch's page shows it; also the content of the branch's ``latest.json``."""
 
     build: str
     commit: str
@@ -34,18 +34,18 @@ class PublishedBuild:
 
     @property
     def when(self) -> datetime.datetime:
-        """When the build was planned, in UTC."""
+        """The time when the build was planned, in UTC."""
         moment = datetime.datetime.fromisoformat(self.created_at)
         return moment.replace(tzinfo=moment.tzinfo or datetime.UTC).astimezone(datetime.UTC)
 
     @property
     def rank(self) -> tuple[datetime.datetime, str]:
-        """What decides which of two builds is newer."""
+        """The sort key that decides which of two builds is newer."""
         return self.when, self.build
 
     @property
     def figure(self) -> str:
-        """The total in percent, rounded down; a lower bound for partial data, none for conflicting data."""
+        """The total in percent, rounded down; a lower bound for partial data, "none" for conflicting data."""
         percent = f"{floor_percent(self.totals.total)}%"
         return {"partial": f"≥ {percent}", "conflicting": "none"}.get(self.verdict, percent)
 
@@ -67,14 +67,14 @@ def branch_page(branch: str, builds: Sequence[PublishedBuild]) -> bytes:
 
 
 def top_page(latest: Sequence[PublishedBuild]) -> bytes:
-    """Return the page that lists the branches, each with its newest build, by name."""
+    """Return the page that lists the branches by name, each with its newest build."""
     ordered = sorted(latest, key=lambda build: build.branch)
     rows = [(build, quote(SiteKeys(build.branch).index)) for build in ordered]
     return _render("index.html.j2", root="", rows=rows)
 
 
 def style_sheet() -> tuple[str, bytes]:
-    """Return the key and the content of the pages' style sheet; another content has another key."""
+    """Return the key and the content of the pages' style sheet; the key depends on the content."""
     content = resource("templates/site/site.css").read_bytes()
     return f"_assets/site.{hashlib.sha256(content).hexdigest()[:12]}.css", content
 
@@ -83,7 +83,7 @@ def style_sheet() -> tuple[str, bytes]:
 def _environment() -> Environment:
     return Environment(
         loader=FileSystemLoader(resource("templates/site")),
-        autoescape=True,  # always: select_autoescape goes by the file's ending, and .j2 isn't one it knows
+        autoescape=True,  # always: select_autoescape goes by the suffix and doesn't know .j2
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,

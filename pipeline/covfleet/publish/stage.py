@@ -1,13 +1,13 @@
-"""The stage ``publish``: a build's reports into a static site, in an order in which readers never see a mix.
+"""The stage ``publish``: add a build's reports to a static site, so that readers never see a mixture.
 
     index.html                          the branches
     <branch>/index.html, latest.json    the branch's builds, newest first; the newest one
-    <branch>/<build>/...                the reports of a build; never changed once they are complete
-    <branch>/_builds/<build>.json       what the pages say of the build; written after its reports
+    <branch>/<build>/...                the reports of a build; immutable once complete
+    <branch>/_builds/<build>.json       the build as the pages show it; written after its reports
     _branches/<branch>.json, _assets/   the branches' names, the style sheet
 
-First the build's folder, then its small document, then the pointer, then the pages, which are made from the
-small documents alone. Whatever was left half-done, publishing again completes.
+The build's folder comes first, then its small document, then the pointer, then the pages, which are generated
+from the small documents alone. Publishing again completes whatever was left unfinished.
 """
 
 from __future__ import annotations
@@ -38,13 +38,13 @@ from covfleet.store.parallel import for_each
 
 _IMMUTABLE = "public, max-age=31536000, immutable"
 _NO_CACHE = "no-cache"
-_ATTEMPTS = 50  # so many publishers may finish at the same moment
+_ATTEMPTS = 50  # enough for as many publishers that finish at the same moment
 _LISTED_BUILDS = 500
 
 
 @dataclass(frozen=True, slots=True)
 class BranchRegistration:
-    """A branch's name as it was before it became part of a key."""
+    """A branch's original name, before it was encoded for a key."""
 
     branch: str
     version: Literal[1] = 1
@@ -58,9 +58,9 @@ def publish_build(
     workers: int,
     allow_partial: bool = False,
 ) -> str:
-    """Put the reports of a build into the site and return the address of its HTML report.
+    """Publish the reports of a build to the site and return the URL of its HTML report.
 
-    Publishing a build again changes nothing but what an earlier attempt left undone.
+    Publishing a build again changes nothing, but completes what an earlier attempt left unfinished.
 
     Raises:
         IncompleteDataError: the data is partial (unless ``allow_partial``) or conflicting, a stored report is
@@ -82,10 +82,10 @@ def publish_build(
 
 def _check_verdict(ledger: Ledger, *, allow_partial: bool) -> None:
     if ledger.verdict == "conflicting" or (ledger.verdict == "partial" and not allow_partial):
-        hint = "Run the missing tests again, or publish it marked as partial with --allow-partial."
+        hint = "Run the missing tests again, or use --allow-partial to publish it marked as partial."
         raise IncompleteDataError(
-            f"build {ledger.build} of commit {ledger.commit} is {ledger.verdict}: it isn't published",
-            hint=hint if ledger.verdict == "partial" else "The ledger names what contradicts what.",
+            f"build {ledger.build} of commit {ledger.commit} is {ledger.verdict} and won't be published",
+            hint=hint if ledger.verdict == "partial" else "The ledger lists the contradictions.",
         )
 
 
@@ -109,15 +109,15 @@ def _is_published(site: ObjectStore, places: SiteKeys, build: PublishedBuild) ->
 
 
 def _first(present: bytes | None, build: PublishedBuild, site: ObjectStore) -> bytes:
-    """Return the document to keep: the first one, which a later one must not contradict."""
+    """Return the document to keep: the first one; a later one must not contradict it."""
     if present is None:
         return to_json(build)
     first = from_json(PublishedBuild, present, name=f"the document of build {build.build} in {site.url}")
     if (first.commit, first.data_sha256) != (build.commit, build.data_sha256):
         raise IncompleteDataError(
-            f"{site.url} has a build {build.build} of branch {build.branch!r} with other data, "
+            f"{site.url} already has a build {build.build} of branch {build.branch!r} with other data, "
             f"of commit {first.commit}",
-            hint="What is published never changes: run the build again under an id of its own (--build).",
+            hint="Published builds never change: run the build again under another id (--build).",
         )
     return present
 
@@ -134,26 +134,26 @@ def _newer(present: bytes | None, build: PublishedBuild, site_url: str) -> bytes
 
 
 def _earlier(store: ObjectStore, site: ObjectStore, places: SiteKeys) -> Earlier:
-    """Return the files of the branch's newest build in the site, if the store can still say what they are."""
+    """Return the files of the branch's newest build in the site, if the store still has their manifest."""
     try:
         latest = _read(site, places.pointer)
         manifest = StoredBuild(store, BuildKeys(latest.commit, latest.build)).find_manifest()
         return Earlier(site, places.folder(latest.build), manifest.files if manifest else ())
     except PipelineError:
-        return Earlier(site)  # then all files are moved; what is damaged is told where it is needed
+        return Earlier(site)  # then all files are uploaded; damage is reported where the data is needed
 
 
 @dataclass(frozen=True, slots=True)
 class _Copy:
-    """From where to where the reports go."""
+    """Copies the reports of a build to the site."""
 
     build: StoredBuild
     site: ObjectStore
     folder: str
-    earlier: Earlier  # what the site has of the branch's build before
+    earlier: Earlier  # files of the branch's previous build in the site
 
     def __call__(self, file: ReportFile, path: Path) -> None:
-        """Let the site copy what it has; else copy one report by way of ``path``, and check it there."""
+        """Let the site copy a file that it already has; else transfer the file via ``path`` and check it."""
         target = checked_key(f"{self.folder}{file.path}")
         if self.earlier.copy(file, target, cache_control=_IMMUTABLE):
             return
@@ -162,8 +162,8 @@ class _Copy:
         data = path.read_bytes()
         if (len(data), hashlib.sha256(data).hexdigest()) != (file.size_bytes, file.sha256):
             raise IncompleteDataError(
-                f"{key} in {self.build.store.url} is not what the manifest of the reports describes",
-                hint="It is damaged, or being written at this moment: run covfleet report again.",
+                f"{key} in {self.build.store.url} doesn't match the manifest of the reports",
+                hint="It is damaged or being written right now: run `covfleet report` again.",
             )
         self.site.upload(
             path,
@@ -191,7 +191,7 @@ def _write_pages(site: ObjectStore, places: SiteKeys, workers: int) -> None:
 
 
 def _builds(site: ObjectStore, places: SiteKeys, workers: int) -> list[PublishedBuild]:
-    """Return what the site knows of the branch's builds: of very many, those that were published last."""
+    """Return the branch's builds in the site; if there are very many, the most recently published ones."""
     infos = sorted(site.list(places.records), key=lambda info: info.modified, reverse=True)
     return for_each(lambda info: _read(site, info.key), infos[:_LISTED_BUILDS], workers=workers)
 
@@ -218,11 +218,11 @@ def _find(site: ObjectStore, key: str) -> StoredObject | None:
 
 
 def _update(site: ObjectStore, key: str, make: Callable[[bytes | None], bytes]) -> None:
-    """Replace an object by ``make`` of its content, so that no other publisher's change is lost.
+    """Replace an object with ``make`` of its content, without losing other publishers' changes.
 
-    The condition on the put makes sure that what ``make`` saw is still there; otherwise, also when our own
-    put succeeded and only its answer was lost, the object is read again. An object that is as it should be
-    isn't written.
+    The put is conditional on the content that ``make`` saw. If it is refused, which also happens if our own
+    put succeeded and only its response was lost, the object is read again. An object that is up to date isn't
+    written.
     """
     for _ in range(_ATTEMPTS):
         present = _find(site, key)
@@ -242,6 +242,6 @@ def _update(site: ObjectStore, key: str, make: Callable[[bytes | None], bytes]) 
             continue
         return
     raise StoreError(
-        f"{key} in {site.url} was changed by others {_ATTEMPTS} times while it was being updated",
-        hint="Publish again when fewer builds finish at once.",
+        f"other publishers changed {key} in {site.url} {_ATTEMPTS} times during the update",
+        hint="Publish again when fewer builds finish at the same time.",
     )

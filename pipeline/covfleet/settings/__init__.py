@@ -1,1 +1,1 @@
-"""Settings: their schema, where they come from, and which names from outside they accept."""
+"""Settings: their schema, their sources, and checks of the names that they pass on to other systems."""

@@ -1,6 +1,6 @@
-"""Where settings come from: pyproject.toml < environment < flags, remembering who set what.
+"""Load settings from pyproject.toml < environment < flags, and remember the source of each value.
 
-Everything that is wrong is collected, with the place where it stands, and reported in one error.
+All faults are collected with their sources and reported in one error.
 """
 
 from __future__ import annotations
@@ -35,11 +35,11 @@ def load_settings(project: Path, flags: Mapping[str, Any], environ: Mapping[str,
 
     Args:
         project: the folder whose ``pyproject.toml`` is read, if it has one.
-        flags: dotted key -> value, such as ``{"image.base": "python:3.13"}``; ``None`` means not given.
-        environ: environment variables; an empty one counts as not set.
+        flags: dotted key -> value, such as ``{"image.base": "python:3.13"}``; ``None`` means unset.
+        environ: environment variables; an empty one counts as unset.
 
     Raises:
-        ConfigurationError: with every fault of every source, one line each.
+        ConfigurationError: a setting is wrong; lists every fault of every source, one per line.
     """
     sources = _Sources()
     sources.read_file(project / "pyproject.toml")
@@ -49,7 +49,7 @@ def load_settings(project: Path, flags: Mapping[str, Any], environ: Mapping[str,
 
 
 class _Sources:
-    """The values read so far, where each came from, and what was wrong with the rest."""
+    """The values read so far, the source of each, and the faults."""
 
     def __init__(self) -> None:
         self._values: dict[str, Any] = {}
@@ -70,8 +70,8 @@ class _Sources:
             if not name.startswith(_VARIABLE) or _NOT_SETTINGS.match(name) or not value:
                 continue
             if (path := _path_of_variable(name)) is None:
-                known = [variable(key) for key in _keys(Settings)]
-                self._faults.append(f"{name}: there is no such variable{_meant(name, known)}")
+                names = [variable(key) for key in _keys(Settings)]
+                self._faults.append(f"{name}: unknown variable{_suggestion(name, names)}")
                 continue
             try:
                 self._add(name, _Variable(path, value)())
@@ -93,7 +93,7 @@ class _Sources:
         if self._faults:
             raise ConfigurationError(
                 "\n  ".join([f"{counted(len(self._faults), 'fault')} in the settings:", *self._faults]),
-                hint="Correct them where they stand; flags win over variables, variables over the file.",
+                hint="Correct them at their source; flags override variables, variables override the file.",
             )
         return settings
 
@@ -105,18 +105,16 @@ class _Sources:
         path = error["loc"]
         key = ".".join(str(part) for part in path)
         if error["type"] == "extra_forbidden":
-            return (
-                f"{self._origin(path)}: {key}: there is no such setting{_meant(key, list(_keys(Settings)))}"
-            )
+            return f"{self._origin(path)}: {key}: unknown setting{_suggestion(key, list(_keys(Settings)))}"
         if error["type"] == "missing":
-            return f"{self._origin(path)}: {key}: this is missing"
+            return f"{self._origin(path)}: {key}: missing value"
         what = error["msg"].removeprefix("Value error, ")
         if not path:
-            return what  # about several settings, which it names
+            return what  # it concerns several settings and names them
         return f"{self._origin(path)}: {key}: {what}{_shown(path, error['input'])}"
 
     def _origin(self, path: Key) -> str:
-        """Name what set ``path``, or something inside it, or the table around it; the last one wins."""
+        """Name the last source that set ``path``, something inside it, or the table around it."""
         for length in range(len(path), 0, -1):
             inside = [origin for leaf, origin in self._origins.items() if leaf[:length] == path[:length]]
             if inside:
@@ -125,11 +123,11 @@ class _Sources:
 
 
 class _Schema(BaseSettings, Settings):  # type: ignore[misc]  # two model_configs: pydantic merges them
-    """The settings as pydantic-settings wants them described; never instantiated."""
+    """The settings in the form that pydantic-settings expects; never instantiated."""
 
 
 class _Variable(EnvSettingsSource):
-    """One environment variable, read by itself, so that a fault in it bears its name."""
+    """One environment variable, read on its own, so that a fault in it carries its name."""
 
     def __init__(self, path: tuple[str, ...], value: str) -> None:
         self._loaded = {"__".join(path): value}
@@ -145,7 +143,7 @@ class _Variable(EnvSettingsSource):
         return self._loaded
 
     def decode_complex_value(self, field_name: str, field: FieldInfo, value: Any) -> Any:
-        """Take words as a shell would for lists of strings; JSON always."""
+        """Decode a list of strings from shell words or JSON, and anything else from JSON."""
         if field.annotation == tuple[str, ...] and not value.lstrip().startswith("["):
             return shlex.split(value)
         return super().decode_complex_value(field_name, field, value)
@@ -157,13 +155,13 @@ def _read_toml(path: Path) -> dict[str, Any]:
     except FileNotFoundError:
         return {}
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigurationError(f"{path} is not valid TOML: {error}", hint="Correct that line.") from error
+        raise ConfigurationError(f"{path} isn't valid TOML: {error}", hint="Correct that line.") from error
     except OSError as error:
         raise ConfigurationError(f"can't read {path}: {error.strerror}") from error
 
 
 def _path_of_variable(name: str) -> tuple[str, ...] | None:
-    """Return the setting that a variable sets; the last part keeps its case inside free-form tables."""
+    """Return the path of the setting that a variable sets; keys of free-form tables keep their case."""
     table: type[BaseModel] = Settings
     path: tuple[str, ...] = ()
     rest = name.removeprefix(_VARIABLE)
@@ -201,19 +199,19 @@ def variable(key: str) -> str:
 
 
 def _flag(key: str) -> str:
-    """Return the name of the flag that sets ``key``; it is the key's own, with one exception."""
+    """Return the flag that sets ``key``: it is spelled like the key, with one exception."""
     return "--site" if key == "publish.site" else "--" + key.replace(".", "-").replace("_", "-")
 
 
-def _meant(name: str, known: list[str]) -> str:
+def _suggestion(name: str, names: list[str]) -> str:
     name = re.sub(r"\.\d+\.", ".", name)  # groups.0.name is groups.name of the first group
-    elsewhere = [key for key in known if key.rpartition(".")[2] == name.rpartition(".")[2]]
-    close = elsewhere or difflib.get_close_matches(name, known, n=1, cutoff=0.6)
+    elsewhere = [key for key in names if key.rpartition(".")[2] == name.rpartition(".")[2]]
+    close = elsewhere or difflib.get_close_matches(name, names, n=1, cutoff=0.6)
     return f"; perhaps you meant {close[0]}" if close else ""
 
 
 def _shown(path: Key, value: Any) -> str:
-    """Return the value for a message, unless it could be a secret."""
+    """Return the value as a message shows it, or nothing if it could be a secret."""
     tables = {"env", "build_args"}
     if any(_SECRET.search(str(part)) or part in tables for part in path):
         return ""

@@ -1,6 +1,7 @@
-"""Settings: ``[tool.covfleet]`` in pyproject.toml < environment (``COVFLEET_…``) < flags; all faults at once.
+"""The schema of the settings: one class per table of ``[tool.covfleet]``.
 
-This is the schema, one class a table; ``covfleet.settings.load`` reads the three sources into it.
+``covfleet.settings.load`` reads the three sources into it: pyproject.toml < environment (``COVFLEET_…``) <
+flags.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ Percent = Annotated[Decimal, Field(ge=0, le=100)]
 
 
 class Section(BaseModel):
-    """A table of settings: unknown keys are faults."""
+    """A table of settings; unknown keys are faults."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -39,20 +40,23 @@ class ImageSettings(Section):
     """``[tool.covfleet.image]``: the application's Docker image."""
 
     repository: str = Field(
-        default="covfleet-app", description="Name of the image, with the registry in front to push to one."
+        default="covfleet-app",
+        description="Name of the image; to push it, prefix the name with a registry.",
     )
     dockerfile: Path | None = Field(
-        default=None, description="The application's Dockerfile; without one, covfleet's default."
+        default=None, description="The application's Dockerfile; by default covfleet's own."
     )
-    context: Path = Field(default=Path(), description="The build context, relative to the project.")
+    context: Path = Field(default=Path(), description="Build context, relative to the project.")
     base: str = Field(default="python:3.12-slim", description="Base image of the default Dockerfile.")
-    build_args: dict[str, str] = Field(default_factory=dict, description="Further build arguments.")
+    build_args: dict[str, str] = Field(default_factory=dict, description="Additional build arguments.")
     ca_bundle: Path | None = Field(
-        default=None, description="CA certificates that pip needs during the build; not kept."
+        default=None,
+        description="CA certificates for pip during the build; they don't stay in the image.",
     )
-    python: str = Field(default="python", description="The interpreter inside the image.")
+    python: str = Field(default="python", description="Python interpreter inside the image.")
     push: bool = Field(
-        default=False, description="Push after the build, and pull instead of building when it exists."
+        default=False,
+        description="Push the image after building it, and pull instead of building if the registry has it.",
     )
 
 
@@ -60,108 +64,125 @@ class ContainerSettings(Section):
     """``[tool.covfleet.container]``: limits and hardening of the shards' containers."""
 
     memory: str = Field(
-        default="4g", pattern=r"^\d+[bkmg]?$", description="Memory limit, as Docker writes it."
+        default="4g", pattern=r"^\d+[bkmg]?$", description="Memory limit in Docker's notation."
     )
-    cpus: float | None = Field(default=None, gt=0, description="CPU limit; none by default.")
-    pids: int = Field(default=2048, ge=16, description="Limit of processes and threads.")
+    cpus: float | None = Field(default=None, gt=0, description="CPU limit; unlimited by default.")
+    pids: int = Field(default=2048, ge=16, description="Maximum number of processes and threads.")
     network: str = Field(
-        default="none", description="Docker network mode of the tests: none, host, bridge or a name."
+        default="none",
+        description="Docker network mode for the tests: none, host, bridge or a network's name.",
     )
-    read_only: bool = Field(default=True, description="Read-only root file system; /tmp is always writable.")
+    read_only: bool = Field(
+        default=True, description="Mount the root file system read-only; /tmp stays writable."
+    )
     user: str = Field(
         default="",
         pattern=r"^(\d+(:\d+)?)?$",
-        description="Numeric user[:group]; by default one without rights.",
+        description="Numeric user[:group]; by default an unprivileged one.",
     )
-    tmpfs: str = Field(default="1g", pattern=r"^\d+[bkmg]?$", description="Size of /tmp.")
-    keep: bool = Field(default=False, description="Keep containers for debugging instead of removing them.")
+    tmpfs: str = Field(
+        default="1g", pattern=r"^\d+[bkmg]?$", description="Size of /tmp in Docker's notation."
+    )
+    keep: bool = Field(default=False, description="Keep the containers for debugging.")
 
 
 class S3Settings(Section):
-    """``[tool.covfleet.s3]``: how to speak to the S3 endpoint. Credentials come from boto3's own chain."""
+    """``[tool.covfleet.s3]``: access to the S3 endpoint. Credentials come from boto3's own chain."""
 
     addressing: Literal["auto", "path", "virtual"] = Field(
-        default="auto", description="Where the bucket's name goes."
+        default="auto", description="Put the bucket's name in the host name (virtual) or in the path (path)."
     )
-    region: str | None = Field(default=None, description="Region; by default that of boto3's own settings.")
-    connections: int = Field(default=16, ge=1, le=128, description="Parallel transfers.")
-    attempts: int = Field(default=5, ge=1, le=20, description="Attempts a request, the first included.")
+    region: str | None = Field(default=None, description="AWS region; by default the one that boto3 finds.")
+    connections: int = Field(default=16, ge=1, le=128, description="Number of parallel transfers.")
+    attempts: int = Field(default=5, ge=1, le=20, description="Attempts per request, including the first.")
     timeout_s: float = Field(
-        default=30.0, gt=0, description="Connect and read timeout of a request, in seconds."
+        default=30.0, gt=0, description="Connect and read timeout per request, in seconds."
     )
 
 
 class GroupSettings(Section):
-    """``[[tool.covfleet.groups]]``: a suite that pytest doesn't drive, run under ``coverage run``."""
+    """``[[tool.covfleet.groups]]``: a suite that doesn't use pytest, run under ``coverage run``."""
 
     name: str = Field(pattern=r"^[0-9A-Za-z][0-9A-Za-z._-]*$", description="Name of the group.")
-    command: str = Field(min_length=1, description="For example: python -m unittest discover trades")
+    command: str = Field(
+        min_length=1, description="Command of the group, such as python -m unittest discover trades."
+    )
 
     @field_validator("command")
     @classmethod
     def _is_shell_words(cls, command: str) -> str:
         if not shlex.split(command):
-            raise ValueError("there is no command in it")
+            raise ValueError("it contains no command")
         return command
 
 
 class GateSettings(Section):
-    """``[tool.covfleet.gate]``: thresholds; a build below one ends with exit code 4."""
+    """``[tool.covfleet.gate]``: thresholds; a build below one exits with 4."""
 
     total: Percent | None = Field(
-        default=None, description="Least total coverage, as coverage.py's reports show it."
+        default=None, description="Minimum total coverage as coverage.py counts it, in percent."
     )
-    line: Percent | None = Field(default=None, description="Least share of executed statements.")
-    branch: Percent | None = Field(default=None, description="Least share of taken branches.")
+    line: Percent | None = Field(
+        default=None, description="Minimum share of executed statements, in percent."
+    )
+    branch: Percent | None = Field(default=None, description="Minimum share of taken branches, in percent.")
 
 
 class PublishSettings(Section):
-    """``[tool.covfleet.publish]``: where the reports go."""
+    """``[tool.covfleet.publish]``: the destination of the reports."""
 
-    site: str | None = Field(default=None, description="A folder or s3://bucket/prefix that holds the site.")
+    site: str | None = Field(
+        default=None, description="Location of the site: a folder or s3://bucket/prefix."
+    )
 
 
 class Ec2Settings(Section):
-    """``[tool.covfleet.jenkins.ec2]``: the cloud that starts agents; rendered if ``ami`` is set."""
+    """``[tool.covfleet.jenkins.ec2]``: the cloud that starts the agents; rendered if ``ami`` is set."""
 
     ami: str = Field(
         default="",
         pattern=r"^(ami-[0-9a-f]{8,17})?$",
-        description="Image of the agents' machines; without one no cloud is rendered.",
+        description="AMI of the agents' machines; without one, no cloud is rendered.",
     )
     plugin: PluginVersion = Field(
-        default="2059.v05f9d511d7e5", description="Version of the ec2 plugin that the file is for."
+        default="2059.v05f9d511d7e5", description="Version of the ec2 plugin on the controller."
     )
     cloud: JobName = Field(default="covfleet", description="Name of the cloud on the controller.")
     region: str = Field(
         default="us-east-1", pattern=r"^[a-z]{2,4}(-[a-z]+)+-\d$", description="AWS region of the machines."
     )
     instance_type: str = Field(
-        default="m5.large", pattern=r"^[a-z0-9-]+\.[a-z0-9-]+$", description="Type of the machines."
+        default="m5.large",
+        pattern=r"^[a-z0-9-]+\.[a-z0-9-]+$",
+        description="Instance type of the machines that run shards.",
     )
     light_instance_type: str = Field(
         default="t3.medium",
         pattern=r"^[a-z0-9-]+\.[a-z0-9-]+$",
-        description="Type of the machines that plan, combine and report; always on demand.",
+        description="Instance type of the machines that plan, combine and report; always on-demand.",
     )
-    light_cap: int = Field(default=4, ge=1, le=100, description="How many of these there are at most.")
+    light_cap: int = Field(
+        default=4, ge=1, le=100, description="Maximum number of machines that plan, combine and report."
+    )
     spot: bool = Field(
-        default=True, description="Spot instances, and on demand where there is none; false: on demand only."
+        default=True,
+        description="Run shards on spot instances, falling back to on-demand ones; false: on-demand only.",
     )
     idle_min: int = Field(
-        default=10, ge=1, le=1440, description="Minutes without work after which a machine is ended."
+        default=10, ge=1, le=1440, description="Terminate a machine after this many idle minutes."
     )
     instance_profile: str = Field(
         default="",
         pattern=r"^(arn:[0-9a-z-]+:iam::\d{12}:instance-profile/[\w+=,.@/-]+)?$",
-        description="ARN of the machines' instance profile: their right to use the store.",
+        description="ARN of the machines' instance profile, which gives them access to the store.",
     )
     ssh_credentials: CredentialsId = Field(
-        default="covfleet-agents", description="Credentials id of the private key that agents are reached by."
+        default="covfleet-agents",
+        description="Credentials id of the SSH private key for connecting to the agents.",
     )
     credentials: CredentialsId = Field(
         default="",
-        description="Credentials id that the controller starts machines with; empty: its instance profile.",
+        description="Credentials id for starting machines; empty: the controller's instance profile.",
     )
     security_groups: tuple[Annotated[str, Field(pattern=r"^[\w.-]+$")], ...] = Field(
         default=(), description="Security groups of the machines."
@@ -170,7 +191,9 @@ class Ec2Settings(Section):
         default="", pattern=r"^(subnet-[0-9a-f]{8,17})?$", description="Subnet of the machines."
     )
     remote_user: str = Field(
-        default="ec2-user", pattern=r"^[a-z_][a-z0-9_-]{0,31}$", description="Who logs in on the machines."
+        default="ec2-user",
+        pattern=r"^[a-z_][a-z0-9_-]{0,31}$",
+        description="User that logs in on the machines.",
     )
     host_key_check: Literal["CHECK_NEW_HARD", "CHECK_NEW_SOFT", "ACCEPT_NEW", "OFF"] = Field(
         default="CHECK_NEW_SOFT", description="How the ec2 plugin checks the machines' SSH keys."
@@ -178,51 +201,58 @@ class Ec2Settings(Section):
     requirement: str = Field(
         default="covfleet",
         pattern=r"^[0-9A-Za-z][^\s'\"$`\\]*$",
-        description="What pip installs on the machines: covfleet, covfleet==0.2, or an address.",
+        description="Requirement that pip installs on the machines: covfleet, covfleet==0.2, or a URL.",
     )
 
 
 class JenkinsSettings(Section):
-    """``[tool.covfleet.jenkins]``: what ``covfleet jenkins`` renders, and the controller it speaks with."""
+    """``[tool.covfleet.jenkins]``: the files that ``covfleet jenkins`` generates, and the controller."""
 
-    url: WebUrl = Field(default="", description="The controller; user and token come from the environment.")
-    folder: FolderName = Field(default="", description="Jenkins folder of the jobs; empty: the top.")
+    url: WebUrl = Field(
+        default="", description="URL of the controller; user and token come from the environment."
+    )
+    folder: FolderName = Field(default="", description="Jenkins folder of the jobs; empty: the top level.")
     job: JobName = Field(
-        default="covfleet", description="Name of the pipeline job; the others begin with it."
+        default="covfleet", description="Name of the pipeline job, and prefix of the other jobs' names."
     )
     drivers: tuple[Literal["pipeline", "multijob"], ...] = Field(
-        default=("pipeline", "multijob"), min_length=1, description="Which jobs there are."
+        default=("pipeline", "multijob"), min_length=1, description="Jobs to generate."
     )
     label: Label = Field(default="covfleet-shard", description="Label of the agents that run shards.")
     light_label: Label = Field(
         default="covfleet", description="Label of the agents that plan, combine and report."
     )
-    repository: RepositoryUrl = Field(default="", description="The git repository that the jobs check out.")
-    branch: BranchName = Field(default="main", description="The branch that is built unless a build says so.")
+    repository: RepositoryUrl = Field(
+        default="", description="URL of the git repository that the jobs check out."
+    )
+    branch: BranchName = Field(default="main", description="Branch to build unless a build names another.")
     git_credentials: CredentialsId = Field(
         default="", description="Credentials id for the git repository; empty: none."
     )
     credentials: CredentialsId = Field(
-        default="", description="Credentials id of the AWS keys for the store; empty: an instance profile."
+        default="",
+        description="Credentials id of the AWS keys for the store; empty: the agents' instance profile.",
     )
     timeout_min: int = Field(default=120, ge=1, le=10080, description="Time limit of a build, in minutes.")
     shard_timeout_min: int = Field(
         default=60, ge=1, le=10080, description="Time limit of a shard, in minutes."
     )
-    keep_builds: int = Field(default=50, ge=1, le=10000, description="How many builds Jenkins keeps.")
-    covfleet: CommandLine = Field(default="covfleet", description="How agents call covfleet.")
+    keep_builds: int = Field(default=50, ge=1, le=10000, description="Number of builds that Jenkins keeps.")
+    covfleet: CommandLine = Field(default="covfleet", description="Command that runs covfleet on the agents.")
     output: InnerPath = Field(
-        default="jenkins", description="Folder of the generated files, beside the Jenkinsfile at the top."
+        default="jenkins",
+        description="Folder of the generated files; only the Jenkinsfile is in the project's root.",
     )
     templates: InnerPath = Field(
-        default="templates/jenkins", description="Folder of the project's own templates; they win over ours."
+        default="templates/jenkins",
+        description="Folder of the project's own templates, which override covfleet's.",
     )
     plugins: dict[str, PluginVersion] = Field(
-        default_factory=dict, description="Least versions of Jenkins plugins, other than covfleet's own."
+        default_factory=dict, description="Minimum versions of Jenkins plugins, overriding covfleet's."
     )
     steps: dict[str, str] = Field(
         default_factory=dict,
-        description="Further steps of the project's own templates: the plugin of each, or nothing.",
+        description="Additional steps in the project's templates, each with its plugin, or an empty string.",
     )
     ec2: Ec2Settings = Ec2Settings()
 
@@ -235,67 +265,80 @@ class JenkinsSettings(Section):
 
     @property
     def command(self) -> tuple[str, ...]:
-        """The words of the command that agents call covfleet with."""
+        """The words of the command that runs covfleet on the agents."""
         return tuple(shlex.split(self.covfleet))
 
 
 class Settings(Section):
-    """``[tool.covfleet]``: everything that can be set, with its default."""
+    """``[tool.covfleet]``: all settings with their defaults."""
 
-    shards: int = Field(default=2, ge=1, le=1000, description="How many shards the tests are dealt to.")
-    procs: int = Field(default=1, ge=1, le=64, description="Worker processes a shard.")
+    shards: int = Field(default=2, ge=1, le=1000, description="Number of shards to deal the tests to.")
+    procs: int = Field(default=1, ge=1, le=64, description="Worker processes per shard.")
     executor: Executor = Field(
-        default="process", description="What a worker is: a plain process or a Docker container."
+        default="process", description="Run the tests in plain processes or in Docker containers."
     )
     store: str = Field(
-        default=".covfleet/store", description="A folder (relative to the project) or s3://bucket/prefix."
+        default=".covfleet/store",
+        description="Where builds are stored: a folder (relative to the project) or s3://bucket/prefix.",
     )
-    endpoint_url: str | None = Field(default=None, description="Another S3 server than AWS's.")
+    endpoint_url: str | None = Field(default=None, description="Address of an S3 server other than AWS.")
     compression: Compression | None = Field(
         default=None,
-        description="How data files travel: zstd or none; by default zstd to S3, none to a folder.",
+        description="Compression of data files: zstd or none; by default zstd on S3, none in a folder.",
     )
-    python: str | None = Field(default=None, description="The application's interpreter, for processes.")
+    python: str | None = Field(
+        default=None,
+        description="Interpreter of the application, for plain processes; by default its .venv's.",
+    )
     pytest: bool = Field(
-        default=True, description="Collect and run tests with pytest; false with command groups only."
+        default=True,
+        description="Collect and run tests with pytest; false runs only the command groups.",
     )
     pytest_args: tuple[str, ...] = Field(default=(), description="Arguments for pytest: paths, -k, -m, …")
     import_all: bool = Field(
         default=False,
-        description="Every shard imports every test file, for suites whose files rely on each other.",
+        description="Import every test file in every shard, for suites whose files depend on each other.",
     )
     groups: tuple[GroupSettings, ...] = ()
-    unit: Literal["file", "test"] = Field(default="file", description="What is never split over two batches.")
+    unit: Literal["file", "test"] = Field(
+        default="file", description="Smallest unit of a batch: a whole test file or a single test."
+    )
     batch_s: float = Field(
-        default=0.0, ge=0, description="Wanted duration of a batch in seconds; 0: chosen from the total."
+        default=0.0,
+        ge=0,
+        description="Target duration of a batch, in seconds; 0 derives it from the suite's total.",
     )
     branch_coverage: bool | None = Field(
-        default=None, description="Measure branches; by default as the project's own settings say."
+        default=None,
+        description="Measure branch coverage; by default as the project's coverage settings say.",
     )
-    contexts: bool = Field(default=False, description="Record which test ran each line.")
+    contexts: bool = Field(default=False, description="Record which tests ran each line.")
     core: Literal["auto", "ctrace", "monitor", "sysmon", "pytrace"] = Field(
-        default="auto", description="Measuring core: coverage.py's, or covfleet's own, monitor, for contexts."
+        default="auto",
+        description="Measuring core: one of coverage.py's, or monitor, covfleet's own for contexts.",
     )
     compare_cores: int = Field(
         default=0,
         ge=0,
         le=100,
-        description="Percent of the batches that run again under both cores for contexts, to compare them.",
+        description="Percentage of batches to run again under both cores for contexts, to compare the cores.",
     )
     sources: tuple[str, ...] = Field(
-        default=(), description="Globs of further files that belong to the project, such as generated ones."
+        default=(), description="Globs of additional files of the project, such as generated ones."
     )
     env: dict[str, str] = Field(default_factory=dict, description="Environment variables for the tests.")
     lease_s: float = Field(
-        default=30.0, gt=0, description="After how many seconds of silence a shard's batches are taken over."
+        default=30.0,
+        gt=0,
+        description="Seconds without a heartbeat after which other shards take over a shard's batches.",
     )
     heartbeat_s: float | None = Field(
         default=None,
         gt=0,
-        description="Seconds between two signs of life of a shard; by default 5 on S3, 0.5 in a folder.",
+        description="Seconds between a shard's heartbeats; by default 5 on S3, 0.5 in a folder.",
     )
     checkpoint_s: float = Field(
-        default=2.0, gt=0, description="Least seconds between two savings of coverage inside a batch."
+        default=2.0, gt=0, description="Minimum seconds between two saves of coverage data within a batch."
     )
     batch_timeout_s: float = Field(default=1800.0, gt=0, description="Time limit of a batch, in seconds.")
     image: ImageSettings = ImageSettings()
@@ -310,23 +353,21 @@ class Settings(Section):
     def _have_names_of_their_own(cls, groups: tuple[GroupSettings, ...]) -> tuple[GroupSettings, ...]:
         names = [group.name for group in groups]
         if twice := sorted({name for name in names if names.count(name) > 1}):
-            raise ValueError(f"two groups have the same name: {', '.join(twice)}")
+            raise ValueError(f"several groups have the same name: {', '.join(twice)}")
         return groups
 
     @model_validator(mode="after")
     def _live_shards_keep_their_lease(self) -> Self:
         if self.lease_s < 2 * self.beat_s:
-            raise ValueError(
-                "lease_s must be at least twice heartbeat_s, or shards that live lose their batches"
-            )
+            raise ValueError("lease_s must be at least twice heartbeat_s, or live shards lose their batches")
         return self
 
     @property
     def compresses(self) -> bool:
-        """Whether data files travel compressed: as set, else where they travel over a network."""
+        """Whether to store data files compressed: as set, or by default if the store is remote."""
         return self.compression == "zstd" if self.compression else "://" in self.store
 
     @property
     def beat_s(self) -> float:
-        """Seconds between two heartbeats: as set, else rarely where each write costs money."""
+        """Seconds between two heartbeats: as set, or by default fewer writes where each costs money."""
         return self.heartbeat_s or (5.0 if "://" in self.store else 0.5)

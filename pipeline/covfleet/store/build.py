@@ -1,8 +1,8 @@
-"""One door to a build: every document that the store holds of it, read and written here and nowhere else.
+"""One door to a build: only this module reads and writes the documents of a stored build.
 
-*Absent* means the same for all of them: ``find_plan``, ``find_ledger`` and so on return ``None`` where there
-is nothing; ``plan``, ``ledger`` and so on raise an error that says which command makes it. A document that is
-there and can't be read is never absent: both raise ``IncompleteDataError`` with its key.
+*Absent* means the same for all of them: ``find_plan``, ``find_ledger`` and so on return ``None`` for a
+missing document; ``plan``, ``ledger`` and so on raise an error that names the command that writes it. A
+document that exists but can't be read is never absent: both raise ``IncompleteDataError`` with its key.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _ENDING = ".json"
 
 @dataclass(frozen=True, slots=True)
 class Held(Generic[T]):
-    """A document as it was read, and the tag to replace it by."""
+    """A document that was read, with the etag for replacing it."""
 
     value: T
     etag: str
@@ -47,7 +47,7 @@ def planned_builds(store: ObjectStore, keys: CommitKeys) -> tuple[str, ...]:
 
 @dataclass(frozen=True, slots=True)
 class StoredBuild:
-    """A build in a store. It need not exist yet."""
+    """A build in a store; it need not exist yet."""
 
     store: ObjectStore
     keys: BuildKeys
@@ -68,10 +68,10 @@ class StoredBuild:
     # ---- the plan and the sources
 
     def find_plan(self) -> Plan | None:
-        """Return the plan, ``None`` before there is one.
+        """Return the plan, or ``None`` if there is none yet.
 
         Raises:
-            IncompleteDataError: the plan is damaged, or another build's.
+            IncompleteDataError: the plan is damaged or belongs to another build.
         """
         held = self._find(Plan, self.keys.plan)
         if held is None:
@@ -80,7 +80,7 @@ class StoredBuild:
         if (plan.commit, plan.build) != (self.commit, self.name):
             raise IncompleteDataError(
                 f"{self.keys.plan} is the plan of build {plan.build} of commit {plan.commit}",
-                hint="Somebody copied it there: plan the build again.",
+                hint="It was copied there from another build: plan this build again.",
             )
         return plan
 
@@ -89,20 +89,20 @@ class StoredBuild:
 
         Raises:
             ConfigurationError: the store has no such build.
-            IncompleteDataError: the plan is damaged, or another build's.
+            IncompleteDataError: the plan is damaged or belongs to another build.
         """
         if (plan := self.find_plan()) is None:
             there = ", ".join(planned_builds(self.store, self.keys.of_commit)) or "none"
             raise ConfigurationError(
                 f"{self.store.url} has no {self}",
-                hint=f"Its builds of this commit: {there}. `covfleet plan` starts one.",
+                hint=f"It has these builds of the commit: {there}. `covfleet plan` starts a new one.",
             )
         return plan
 
     def wait_for_plan(self, clock: Clock, timeout_s: float) -> Plan:
-        """Return the plan once it is there; fail as ``plan`` does if that takes ``timeout_s`` seconds.
+        """Wait up to ``timeout_s`` seconds for the plan and return it; then fail as ``plan`` does.
 
-        The store is asked rarely if the plan takes long: waiting costs a twentieth more at most.
+        The longer the wait, the rarer the polls: polling prolongs the wait by a twentieth at most.
         """
         began = clock.monotonic()
         while (waited := clock.monotonic() - began) < timeout_s:
@@ -112,19 +112,19 @@ class StoredBuild:
         return self.plan()
 
     def keep_plan(self, plan: Plan, sources: Path) -> Plan:
-        """Store the archive of the sources, then the plan; return the plan that stands: the first one."""
+        """Store the archive of the sources, then the plan; return the stored plan, which is the first one."""
         self.store.upload(sources, self.keys.sources, content_type="application/zstd")
         put_once(self.store, self.keys.plan, to_json(plan))
         return self.plan()
 
     def unpack_sources(self, plan: Plan, folder: Path) -> None:
-        """Write the project's sources, as they were planned, below ``folder``.
+        """Unpack the project's sources, as of the plan, into ``folder``.
 
-        The archive is downloaded beside the folder, and stays there.
+        The downloaded archive stays beside the folder.
 
         Raises:
-            ObjectNotFoundError: the store has lost them.
-            IncompleteDataError: they are not what was planned.
+            ObjectNotFoundError: the store has lost the archive.
+            IncompleteDataError: the sources differ from the plan's.
         """
         archive = folder.with_suffix(".tar.zst")
         self.store.download(self.keys.sources, archive)
@@ -133,30 +133,32 @@ class StoredBuild:
     # ---- claims
 
     def claimed(self) -> set[str]:
-        """Return the ids of the batches that a shard has, or had."""
+        """Return the ids of the batches that some shard has claimed."""
         return self._names(self.keys.claims)
 
     def claim(self, claim: Claim) -> bool:
-        """Take a batch that nobody has; say whether it is ours."""
+        """Claim an unclaimed batch; return whether it is ours."""
         return put_once(self.store, self.keys.claim(claim.batch), to_json(claim))
 
     def held_claim(self, batch: str) -> Held[Claim]:
-        """Return who has a batch. Raises ``ObjectNotFoundError`` if nobody has claimed it."""
+        """Return the claim on a batch. Raises ``ObjectNotFoundError`` if there is none."""
         return self._read(Claim, self.keys.claim(batch))
 
     def take_over(self, lost: Held[Claim], claim: Claim) -> bool:
-        """Replace a claim if it is still the one that was seen; say whether the batch is ours."""
+        """Replace a claim if nobody else has replaced it meanwhile; return whether the batch is ours."""
         key, ours = self.keys.claim(claim.batch), to_json(claim)
         try:
             self.store.put(key, ours, if_match=lost.etag)
         except PreconditionFailedError:
-            return self.store.get(key).data == ours  # ours, if only the answer to our first attempt was lost
+            return (
+                self.store.get(key).data == ours
+            )  # ours, if only the response to our first attempt was lost
         return True
 
     # ---- heartbeats
 
     def beats(self) -> dict[int, ObjectInfo]:
-        """Return when and as what each shard gave its last sign of life, without reading it."""
+        """Return the listing's entry of each shard's heartbeat, by shard, without reading the heartbeats."""
         prefix = self.keys.shards
         names = (
             (info.key.removeprefix(prefix).removesuffix(_ENDING), info) for info in self.store.list(prefix)
@@ -164,14 +166,14 @@ class StoredBuild:
         return {int(name): info for name, info in names if name.isdecimal()}
 
     def find_heartbeat(self, shard: int) -> Held[Heartbeat] | None:
-        """Return a shard's last heartbeat, ``None`` before the first."""
+        """Return a shard's last heartbeat, or ``None`` if there is none yet."""
         return self._find(Heartbeat, self.keys.shard(shard))
 
     def put_heartbeat(self, heartbeat: Heartbeat, before: str | None) -> str:
-        """Write a shard's heartbeat in place of the one with the etag ``before``; return its etag.
+        """Replace the heartbeat with the etag ``before`` and return the new etag.
 
         Raises:
-            PreconditionFailedError: there is another one.
+            PreconditionFailedError: another writer has replaced it.
         """
         key, data = self.keys.shard(heartbeat.shard), to_json(heartbeat)
         return self.store.put(key, data, if_absent=before is None, if_match=before)
@@ -183,30 +185,30 @@ class StoredBuild:
         return self._names(self.keys.results)
 
     def result_objects(self) -> Iterator[ObjectInfo]:
-        """Yield the results' lines of the listing, without reading them."""
+        """Yield the listing's entries of the results, without reading the results."""
         return self.store.list(self.keys.results)
 
     def read_result(self, key: str) -> BatchResult:
-        """Return the result that lies under a key of the listing."""
+        """Return the result with a key from the listing."""
         return self._read(BatchResult, key).value
 
     def put_result(self, result: BatchResult) -> bool:
-        """Write a batch's result, after its data files; say whether it stands, as the first one does."""
+        """Write a batch's result, after its data files; return whether it is the first, which counts."""
         return put_once(self.store, self.keys.result(result.batch), to_json(result))
 
     def results_in_order(self, plan: Plan, folder: Path, workers: int) -> list[BatchResult]:
-        """Return the results that are there, in the order of the plan, by way of a new ``folder``."""
+        """Return the existing results in the order of the plan; they are downloaded to a new ``folder``."""
         present = self.finished()
-        found = [batch.id for batch in plan.batches if batch.id in present]
+        batches = [batch.id for batch in plan.batches if batch.id in present]
         folder.mkdir()
-        pairs = [(folder / f"{batch}{_ENDING}", self.keys.result(batch)) for batch in found]
+        pairs = [(folder / f"{batch}{_ENDING}", self.keys.result(batch)) for batch in batches]
         download_all(self.store, pairs, workers=workers)
         return [from_json(BatchResult, path.read_bytes(), name=key) for path, key in pairs]
 
     # ---- the ledger and the combined data
 
     def find_ledger(self) -> Ledger | None:
-        """Return the ledger, ``None`` before the build was combined."""
+        """Return the ledger, or ``None`` if the build isn't combined yet."""
         held = self._find(Ledger, self.keys.ledger)
         return held.value if held else None
 
@@ -214,21 +216,21 @@ class StoredBuild:
         """Return the ledger.
 
         Raises:
-            IncompleteDataError: the build isn't combined, or its ledger is damaged.
+            IncompleteDataError: the build isn't combined yet, or its ledger is damaged.
         """
         if (ledger := self.find_ledger()) is None:
             raise IncompleteDataError(
-                f"{self} has no ledger: it isn't combined",
-                hint=f"Run covfleet combine --commit {self.commit} --build {self.name} first.",
+                f"{self} has no ledger: it isn't combined yet",
+                hint=f"Run `covfleet combine --commit {self.commit} --build {self.name}` first.",
             )
         return ledger
 
     def put_ledger(self, ledger: Ledger) -> None:
-        """Write the ledger in place of an earlier one."""
+        """Write the ledger, replacing an earlier one."""
         self.store.put(self.keys.ledger, to_json(ledger), content_type=content_type(self.keys.ledger))
 
     def put_combined(self, path: Path) -> None:
-        """Upload the combined data file as the build's, and as the commit's."""
+        """Upload the combined data file as the build's and as the commit's."""
         for key in (self.keys.combined, self.keys.of_commit.combined):
             self.store.upload(path, key, content_type=SQLITE)
 
@@ -237,42 +239,42 @@ class StoredBuild:
         self.store.download(self.keys.combined, path)
 
     def combined_at(self) -> str:
-        """Return when the combined data file was written: ISO 8601, by the store's clock."""
+        """Return the time when the combined data file was written: ISO 8601, by the store's clock."""
         return next(iter(self.store.list(self.keys.combined))).modified.isoformat()
 
     # ---- the reports
 
     def find_manifest(self) -> ReportManifest | None:
-        """Return the manifest of the reports, ``None`` before there are any."""
+        """Return the manifest of the reports, or ``None`` if there are no reports yet."""
         held = self._find(ReportManifest, self.keys.manifest)
         return held.value if held else None
 
     def put_manifest(self, manifest: ReportManifest) -> None:
-        """Write the manifest, after all files that it names."""
+        """Write the manifest, after all files that it lists."""
         self.store.put(self.keys.manifest, to_json(manifest), content_type=content_type(self.keys.manifest))
 
     def reported(self) -> tuple[ReportManifest, Ledger]:
-        """Return the manifest of the reports and the ledger, which belong together.
+        """Return the manifest of the reports and the ledger, if they belong together.
 
         Raises:
-            IncompleteDataError: the build has no ledger or no reports, or was combined again since they were
-                made.
+            IncompleteDataError: the build has no ledger or no reports, or was combined again after the
+                reports.
         """
         ledger, manifest = self.find_ledger(), self.find_manifest()
         if ledger is None or manifest is None:
             raise IncompleteDataError(
-                f"{self} has no reports", hint="Run covfleet combine and covfleet report for it first."
+                f"{self} has no reports", hint="Run `covfleet combine` and `covfleet report` for it first."
             )
         described = ledger.combined.sha256 if ledger.combined else ""
         if (described, ledger.verdict) != (manifest.data_sha256, manifest.verdict):
             raise IncompleteDataError(
-                f"the reports of {self} were made from other data than its ledger describes",
-                hint="It was combined again since: run covfleet report again.",
+                f"the reports of {self} come from other data than its ledger describes",
+                hint="It was combined again after the reports: run `covfleet report` again.",
             )
         return manifest, ledger
 
     def report_sizes(self) -> dict[str, int]:
-        """Return the sizes, in bytes, of the objects below the reports, by path."""
+        """Return the size of each report file, in bytes, by path."""
         prefix = self.keys.reports
         return {info.key.removeprefix(prefix): info.size_bytes for info in self.store.list(prefix)}
 

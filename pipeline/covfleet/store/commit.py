@@ -1,4 +1,4 @@
-"""One door to a commit: its builds, and the data files that lie in its folder."""
+"""One door to a commit: its builds and the data files in its folder."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from covfleet.store.media import SQLITE
 
 @dataclass(frozen=True, slots=True)
 class StoredCommit:
-    """A commit in a store. It need not exist: whoever asks for what isn't there is told so."""
+    """A commit in a store; it need not exist yet."""
 
     store: ObjectStore
     keys: CommitKeys
@@ -37,7 +37,7 @@ class StoredCommit:
         """Return the door to one of its builds.
 
         Raises:
-            ConfigurationError: no build can have this name.
+            ConfigurationError: the name can't be a build's.
         """
         return StoredBuild(self.store, self.keys.build(name))
 
@@ -51,7 +51,7 @@ class StoredCommit:
         Only builds whose names begin with ``prefix`` count.
 
         Raises:
-            IncompleteDataError: a plan is damaged, so that nobody can tell which is the newest.
+            IncompleteDataError: a plan is damaged, so that the newest build is unknown.
         """
         names = [name for name in self.planned() if name.startswith(prefix)]
         created = {name: datetime.fromisoformat(self.build(name).plan().created_at) for name in names}
@@ -61,7 +61,7 @@ class StoredCommit:
     # ---- data files
 
     def plain_data(self) -> dict[str, ObjectInfo]:
-        """Return the data files of all builds that aren't compressed, by name."""
+        """Return the uncompressed data files of all builds, by name."""
         return self._listed(self.keys.data_prefix)
 
     def data(self) -> dict[str, ObjectInfo]:

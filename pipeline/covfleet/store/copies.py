@@ -1,4 +1,4 @@
-"""Files that a store has already, from an earlier build: copied there instead of being sent again."""
+"""Copy files that a store already has from an earlier build instead of uploading them again."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from covfleet.store.media import content_type
 
 
 class Earlier:
-    """An earlier build's files in a store, by their content; safe to use from several threads.
+    """An earlier build's files in a store, by content; thread-safe.
 
     Attributes:
-        fault: why the store was no longer asked for copies; empty if it was.
+        fault: why copying was given up; empty if it wasn't.
     """
 
     def __init__(self, store: ObjectStore, folder: str = "", files: Iterable[ReportFile] = ()) -> None:
@@ -23,9 +23,9 @@ class Earlier:
         self.fault = ""
 
     def copy(self, file: ReportFile, key: str, *, cache_control: str | None = None) -> bool:
-        """Write a file as ``key`` if the store has its content; say whether that is done.
+        """Copy a file to ``key`` if the store has its content; return whether it was copied.
 
-        A store that can't copy costs an upload, never a build: the first failure ends the attempts.
+        A store that can't copy costs uploads, but never the build: the first failure ends the attempts.
         """
         source = self._keys.get(file.sha256)
         if source is None or self.fault:
@@ -39,7 +39,7 @@ class Earlier:
                 cache_control=cache_control,
             )
         except (ObjectNotFoundError, PreconditionFailedError):
-            return False  # it is gone, or isn't what it was
+            return False  # it is gone or has changed
         except StoreError as error:
             self.fault = str(error)
             return False

@@ -1,12 +1,13 @@
-"""How data files travel: zstd-compressed, or as they are.
+"""Upload and download data files, compressed with zstd or uncompressed.
 
-A compressed one lies apart from the others, as ``zstd/<name>.zst``, so that stock ``coverage combine`` on a
-copy of the commit's folder doesn't take it for a damaged one and pass over it: it finds nothing, and says so.
-``covfleet fetch`` gives the files back, and so does ``zstd -d -r zstd --output-dir-flat .``.
+Compressed files are stored apart from the others, as ``zstd/<name>.zst``: otherwise stock ``coverage
+combine`` on a copy of the commit's folder would take them for damaged files and skip them. This way it finds
+no files and says so. ``covfleet fetch`` restores the files, and so does ``zstd -d -r zstd --output-dir-flat
+.``.
 
-Size and SHA-256 in results and in the ledger are those of the data file itself, however it travelled. What
-is stored has a size of its own, which is compared before anything is downloaded; and unpacking ends at the
-data file's size, whatever the compressed one says.
+Size and SHA-256 in results and in the ledger are those of the data file itself, compressed or not. The size
+of the stored object is recorded separately and compared before any download; and decompression stops at the
+data file's size, whatever the compressed file claims.
 """
 
 from __future__ import annotations
@@ -26,25 +27,25 @@ from covfleet.store.parallel import for_each
 from covfleet.store.sources import LARGEST_WINDOW
 from covfleet.store.transfer import download_all, upload_all
 
-LARGEST_BYTES = 5 * 1024**3  # S3's limit for an object that is sent in one request
-_LEVEL = 3  # at least twice as small, at some hundred MB/s
+LARGEST_BYTES = 5 * 1024**3  # S3's limit for an object uploaded in one request
+_LEVEL = 3  # at most half the size, at some hundred MB/s
 _CHUNK = 1 << 20
 
 
 class UnpackingError(Exception):
-    """What is wrong with a compressed data file."""
+    """A compressed data file is damaged; the message says how."""
 
 
 def stored_name(file: DataFile) -> str:
-    """Return what the data file is called in the commit's folder, however hostile its name is."""
+    """Return the data file's name in the commit's folder; the name is not checked."""
     return packed_name(file.name) if file.compression == "zstd" else file.name
 
 
 def key_of(keys: CommitKeys, file: DataFile) -> str:
-    """Return the key under which the data file is stored.
+    """Return the key of the stored data file.
 
     Raises:
-        ConfigurationError: it hasn't the name of a data file.
+        ConfigurationError: its name isn't that of a data file.
     """
     return keys.packed_file(file.name) if file.compression == "zstd" else keys.data_file(file.name)
 
@@ -57,9 +58,9 @@ def send(
     compress: bool,
     workers: int,
 ) -> tuple[DataFile, ...]:
-    """Upload data files, compressed or as they are; return what their result must say of them.
+    """Upload data files, compressed or not; return their descriptions for the result.
 
-    The files stay; compressed copies are made beside them, and removed.
+    The files stay; temporary compressed copies are created beside them.
 
     Raises:
         StoreError: see ``upload_all``.
@@ -84,7 +85,7 @@ def receive(
     workers: int,
     progress: Progress | None = None,
 ) -> None:
-    """Download data files as they are stored: each to its path, or, if compressed, to ``packed_path`` of it.
+    """Download data files in their stored form: each to its path, or to ``packed_path`` if compressed.
 
     Raises:
         StoreError: see ``download_all``.
@@ -96,17 +97,17 @@ def receive(
 
 
 def packed_path(path: Path) -> Path:
-    """Return where the compressed form of a local data file lies."""
+    """Return the path of a local data file's compressed form."""
     return path.with_name(f"{path.name}.zst")
 
 
 def unpack(path: Path, file: DataFile) -> None:
-    """Make of ``packed_path(path)``, which goes, the data file at ``path``; not compressed: nothing to do.
+    """Decompress ``packed_path(path)`` to ``path`` and remove it; do nothing for an uncompressed file.
 
-    Its SHA-256 is still to be compared.
+    The SHA-256 is not compared here.
 
     Raises:
-        UnpackingError: it isn't zstd's, is damaged, or holds more than the data file's size.
+        UnpackingError: it isn't a zstd file, is damaged, or contains more than the data file's size.
     """
     if file.compression == "none":
         return
@@ -122,10 +123,10 @@ def unpack(path: Path, file: DataFile) -> None:
             while chunk := stream.read(_CHUNK):
                 left -= len(chunk)
                 if left < 0:
-                    raise UnpackingError(f"unpacks to more than its {file.size_bytes} bytes")
+                    raise UnpackingError(f"decompresses to more than its {file.size_bytes} bytes")
                 out.write(chunk)
     except zstandard.ZstdError as error:
-        raise UnpackingError(f"can't be unpacked: {error}") from error
+        raise UnpackingError(f"can't be decompressed: {error}") from error
     finally:
         packed.unlink()
 

@@ -1,4 +1,4 @@
-"""Model values as the JSON documents that lie in the store."""
+"""Convert model values to and from the JSON documents in the store."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from covfleet.errors import IncompleteDataError
 
-if TYPE_CHECKING:  # at run time where JSON is read or written: most of a small merge would be importing it
+if TYPE_CHECKING:  # imported where JSON is read or written: the import would take most of a small merge
     from pydantic import TypeAdapter
 
 T = TypeVar("T")
@@ -32,12 +32,12 @@ def from_json(kind: type[T], data: bytes, *, name: str) -> T:
     """Return the model value in ``data``.
 
     Args:
-        kind: the dataclass that is expected.
+        kind: the expected dataclass.
         data: JSON, as bytes.
-        name: what the data is, for the message: a key or a path.
+        name: the data's key or path, for the message.
 
     Raises:
-        IncompleteDataError: ``data`` is not JSON, or not of this kind, or of another version.
+        IncompleteDataError: ``data`` isn't JSON, isn't of this kind, or has another version.
     """
     from pydantic import ValidationError  # noqa: PLC0415
 
@@ -47,7 +47,7 @@ def from_json(kind: type[T], data: bytes, *, name: str) -> T:
         first = error.errors(include_url=False, include_input=False)[0]
         where = ".".join(str(part) for part in first["loc"]) or "document"
         raise IncompleteDataError(
-            f"{name} is not a valid {kind.__name__}: {where}: {first['msg']}",
+            f"{name} isn't a valid {kind.__name__}: {where}: {first['msg']}",
             hint="It is damaged, or another version of covfleet wrote it.",
         ) from error
     return value

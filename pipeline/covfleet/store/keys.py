@@ -1,7 +1,7 @@
-"""The store's object keys, all of them, and the check that names from outside must pass.
+"""All object keys of the store, and the check that names from outside must pass.
 
     <commit>/.coverage.<host>.pid<pid>.X<random>x.H<hash>h   data files, named as coverage.py names them
-    <commit>/zstd/<name>.zst                                 data files that travelled compressed
+    <commit>/zstd/<name>.zst                                 compressed data files
     <commit>/.coverage                                       the combined result
     <commit>/builds/<build>/plan.json, sources.tar.zst
     <commit>/builds/<build>/claims/<batch>.json              conditional puts
@@ -11,7 +11,7 @@
     branches/<branch>/timings.json, history/...
     branches/<branch>/reported.json, report-cache            the last reported build, and its cache
 
-Keys are relative to the store's prefix, which the store itself puts in front.
+Keys are relative to the store's prefix, which the store itself adds.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ _DATA_FILE = re.compile(r"\.coverage\.[0-9A-Za-z._-]{1,200}", re.ASCII)
 _PACKED = "zstd/"
 
 LATE = "late-"
-"""How the name of a result begins that belongs to no batch: data that a subprocess wrote after its tests."""
+"""Prefix of a result that belongs to no batch: data that a subprocess wrote after its tests."""
 
 
 def is_late(batch: str) -> bool:
-    """Say whether this is such a name rather than a batch's id."""
+    """Return whether this is the name of such a result rather than a batch's id."""
     return batch.startswith(LATE)
 
 
@@ -41,24 +41,24 @@ def checked(name: str, what: str) -> str:
     """Return ``name`` if it is safe as one part of a key, a path, an image tag and a shell word.
 
     Raises:
-        ConfigurationError: it isn't: empty, over 128 characters, or with anything but ASCII letters,
-            digits, ``.``, ``_`` and ``-``, or not starting with a letter or digit.
+        ConfigurationError: it is empty, has over 128 characters, contains anything but ASCII letters,
+            digits, ``.``, ``_`` and ``-``, contains ``..``, or doesn't start with a letter or digit.
     """
     if not _NAME.fullmatch(name) or ".." in name:
         raise ConfigurationError(
-            f"{name!r} can't be used as a {what}",
+            f"{name!r} isn't valid as a {what}",
             hint="Use letters, digits, dots, dashes and underscores, and start with a letter or digit.",
         )
     return name
 
 
 def is_data_file_name(name: str) -> bool:
-    """Say whether ``name`` is one that a coverage data file in a commit's folder may have."""
+    """Return whether a coverage data file in a commit's folder may have this name."""
     return bool(_DATA_FILE.fullmatch(name)) and ".." not in name
 
 
 def packed_name(name: str) -> str:
-    """Return what the data file called ``name`` is called in the commit's folder if it is compressed."""
+    """Return the name that the data file ``name`` has in the commit's folder if it is compressed."""
     return f"{_PACKED}{name}.zst"
 
 
@@ -69,7 +69,7 @@ def branch_part(branch: str) -> str:
 
 
 PROBE = "doctor/probe"
-"""The one object that the check of the store's conditional puts writes, again and again."""
+"""The only object that the check of conditional puts writes; it is overwritten each time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,18 +93,18 @@ class CommitKeys:
 
     @property
     def data_prefix(self) -> str:
-        """The prefix that all data files of the commit share, and nothing else has."""
+        """The prefix of the commit's uncompressed data files, and of nothing else."""
         return f"{self.commit}/.coverage."
 
     def data_file(self, name: str) -> str:
         """Return the key of the data file called ``name``."""
         if not is_data_file_name(name):
-            raise ConfigurationError(f"{name!r} is not the name of a coverage data file")
+            raise ConfigurationError(f"{name!r} isn't the name of a coverage data file")
         return f"{self.commit}/{name}"
 
     @property
     def packed_prefix(self) -> str:
-        """The prefix of all data files of the commit that are stored compressed."""
+        """The prefix of the commit's compressed data files."""
         return f"{self.commit}/{_PACKED}"
 
     def packed_file(self, name: str) -> str:
@@ -149,7 +149,7 @@ class BuildKeys:
 
     @property
     def sources(self) -> str:
-        """The project's sources as they were planned: a tar archive, zstd-compressed."""
+        """The project's sources as of the plan: a zstd-compressed tar archive."""
         return f"{self._folder}/sources.tar.zst"
 
     @property
@@ -190,17 +190,17 @@ class BuildKeys:
 
     @property
     def manifest(self) -> str:
-        """The reports' figures and files; written last, so that whoever finds it finds them all."""
+        """The reports' figures and files; written last, so that all files exist once it does."""
         return f"{self.reports}manifest.json"
 
     @property
     def ledger(self) -> str:
-        """The ledger, beside the reports that rest on it."""
+        """The ledger, beside the reports that are based on it."""
         return f"{self.reports}ledger.json"
 
     @property
     def combined(self) -> str:
-        """This build's combined data file; the commit's own is that of the build combined last."""
+        """The build's combined data file; the commit's is a copy of the most recently combined build's."""
         return f"{self.reports}.coverage"
 
 
@@ -210,12 +210,12 @@ def timings(branch: str) -> str:
 
 
 def reported(branch: str) -> str:
-    """Return the key of the note which build of a branch was reported last."""
+    """Return the key of the document that names a branch's most recently reported build."""
     return f"branches/{branch_part(branch)}/reported.json"
 
 
 def report_cache(branch: str) -> str:
-    """Return the key of what the reports of a branch's next build are made faster with."""
+    """Return the key of the cache that speeds up the reports of a branch's next build."""
     return f"branches/{branch_part(branch)}/report-cache"
 
 
@@ -227,7 +227,7 @@ BRANCH_REGISTRATIONS = "_branches/"
 class SiteKeys:
     """The keys of one branch in a site.
 
-    Names that start with ``_`` belong to the site itself; neither a branch's folder nor a build's starts so.
+    Names that start with ``_`` belong to the site itself; the folders of branches and builds never do.
     """
 
     branch: str
@@ -241,7 +241,7 @@ class SiteKeys:
 
     @property
     def registration(self) -> str:
-        """The small document that puts the branch into the site's top index."""
+        """The small document that adds the branch to the site's top page."""
         return f"{BRANCH_REGISTRATIONS}{self._folder}.json"
 
     @property
@@ -256,15 +256,15 @@ class SiteKeys:
 
     @property
     def records(self) -> str:
-        """The prefix of the small documents, one a build, that the index is made from."""
+        """The prefix of the small documents, one per build, that the branch's page is generated from."""
         return f"{self._folder}/_builds/"
 
     def record(self, build: str) -> str:
-        """Return the key of a build's small document: the last thing that is written of a build."""
+        """Return the key of a build's small document, which is written after everything else of the build."""
         return f"{self.records}{checked(build, 'build id')}.json"
 
     def folder(self, build: str) -> str:
         """Return the prefix of a build's reports, which never change."""
         if checked(build, "build id") in ("index.html", "latest.json"):
-            raise ConfigurationError(f"a build called {build!r} can't be published: the site needs that name")
+            raise ConfigurationError(f"a build named {build!r} can't be published: the site uses that name")
         return f"{self._folder}/{build}/"

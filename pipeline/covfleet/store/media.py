@@ -21,8 +21,8 @@ _TYPES = {
 
 
 def content_type(path: str) -> str:
-    """Return the content type of a file by its name's ending; one that no browser runs if it is unknown.
+    """Return the content type for a file's suffix; for an unknown one, a type that no browser executes.
 
-    Python's ``mimetypes`` reads the machine's tables, so what it says differs from machine to machine.
+    Python's ``mimetypes`` reads the machine's tables, so its results differ between machines.
     """
     return _TYPES.get(PurePosixPath(path).suffix.lower(), "application/octet-stream")

@@ -1,4 +1,4 @@
-"""The same action on many things at once, in threads: for work that waits for a store."""
+"""Apply an action to many items at once, in threads: for work that waits for a store."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ R = TypeVar("R")
 
 
 def for_each(action: Callable[[T], R], items: Iterable[T], *, workers: int) -> list[R]:
-    """Return what ``action`` gives for each item, in their order.
+    """Return the result of ``action`` for each item, in their order.
 
-    The first error is raised when the actions under way have ended; those not begun by then never begin.
+    The first error is raised after the running actions have ended; the remaining ones never start.
     """
     with ThreadPoolExecutor(workers) as pool:
         futures = [pool.submit(action, item) for item in items]

@@ -1,7 +1,7 @@
-"""Whether a data file is sound: coverage.py's own tables, pages that fit together, rows within their bounds.
+"""Check that a data file is sound: coverage.py's own tables, consistent pages, rows within their bounds.
 
-The file is read as SQL that trusts nothing. A shard asks before it names a file's SHA-256 in its result; the
-combiner asks where no shard did. The tables are those of
+The file is read as untrusted SQL. A shard checks a file before it records its SHA-256 in the result; the
+combiner checks the files that no shard did. The tables are those of
 https://coverage.readthedocs.io/en/latest/dbschema.html, version 7, which coverage.py 7.10.6 to 7.17 write.
 """
 
@@ -11,7 +11,7 @@ import sqlite3
 from contextlib import closing
 
 SCHEMA_VERSION = 7
-LARGEST_LINE = 10_000_000  # no source file has more lines; a data file that says so is damaged or hostile
+LARGEST_LINE = 10_000_000  # no source file has more lines; a data file that claims so is damaged or hostile
 
 _TABLES = {
     "coverage_schema": ("version",),
@@ -22,14 +22,14 @@ _TABLES = {
     "arc": ("file_id", "context_id", "fromno", "tono"),
     "tracer": ("file_id", "tracer"),
 }
-_KNOWN_TABLES: set[tuple[str, str]] = set()  # (name, definition) of those whose columns were looked at
+_KNOWN_TABLES: set[tuple[str, str]] = set()  # (name, definition) of tables with checked columns
 
 _LARGEST_VALUE = 16 * 1024 * 1024  # bytes of one text or blob; beyond it SQLite refuses to read
-_STEPS_AT_LEAST = 20_000_000  # of SQLite's virtual machine: some seconds
+_STEPS_AT_LEAST = 20_000_000  # of SQLite's virtual machine: a few seconds
 _STEPS_PER_BYTE = 200  # a sound file needs about 20
 _STEPS_BETWEEN_LOOKS = 100_000
 
-# Of the first bad row: whether it is only its line numbers that are out of bounds.
+# Both return one value for the first bad row: true if only its line numbers are out of bounds.
 _BAD_LINES = """
     select length(numbits) > ?1 from line_bits not indexed
     where typeof(numbits) != 'blob' or length(numbits) > ?1
@@ -42,14 +42,14 @@ _BAD_ARCS = """
 
 
 class Defect(Exception):  # noqa: N818 - it never reaches a user: it becomes a Problem
-    """What is wrong with a data file."""
+    """A data file is not sound; the message says why."""
 
 
 def is_sound(content: bytes) -> bool:
-    """Say whether these bytes are a data file in which every page and row is sound.
+    """Return whether these bytes are a data file in which every page and row is sound.
 
-    They are read in memory: no process that still has the file open can change what is looked at. Where
-    SQLite was built without that, nothing is called sound.
+    They are read in memory, so that no process that still has the file open can change them during the check.
+    If SQLite was built without that feature, the result is always false.
     """
     if not content or not hasattr(sqlite3.Connection, "deserialize"):
         return False
@@ -65,21 +65,21 @@ def is_sound(content: bytes) -> bool:
 
 
 def guard(connection: sqlite3.Connection, size_bytes: int) -> None:
-    """Bound what reading a database of this size may cost, however hostile it is."""
+    """Limit the cost of reading a database of this size, however hostile it is."""
     connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, _LARGEST_VALUE)
     connection.execute("pragma trusted_schema = off")
     connection.execute("pragma cell_size_check = on")
-    connection.execute("pragma cache_size = -16384")  # of most files all: indexes are looked up at random
+    connection.execute("pragma cache_size = -16384")  # holds most files entirely: index lookups are random
     steps = _STEPS_AT_LEAST + _STEPS_PER_BYTE * size_bytes
     looks = iter(range(steps // _STEPS_BETWEEN_LOOKS))
     connection.set_progress_handler(lambda: next(looks, None) is None, _STEPS_BETWEEN_LOOKS)
 
 
 def check_schema(connection: sqlite3.Connection) -> None:
-    """Refuse anything but coverage.py's own tables.
+    """Reject anything but coverage.py's own tables.
 
     Raises:
-        Defect: the version is another one, or there are views, triggers, virtual tables, further tables or
+        Defect: the schema version differs, or there are views, triggers, virtual tables, additional tables or
             indexes, or generated columns.
     """
     tables = dict.fromkeys(_TABLES, "")
@@ -87,10 +87,10 @@ def check_schema(connection: sqlite3.Connection) -> None:
         if kind == "index" and sql is None:
             continue  # SQLite's own, for a unique constraint
         if kind != "table" or name not in tables or not root:
-            raise Defect(f"holds a {kind} {str(name)[:80]!r}, which is none of coverage.py's")
+            raise Defect(f"contains a {kind} {str(name)[:80]!r}, which isn't coverage.py's")
         tables[name] = str(sql)
     if not tables["coverage_schema"]:
-        raise Defect("is an SQLite database, but not coverage.py's")
+        raise Defect("is an SQLite database, but not one of coverage.py's")
     versions = connection.execute("select version from coverage_schema limit 2").fetchall()
     if versions != [(SCHEMA_VERSION,)]:
         found = ", ".join(str(version)[:20] for (version,) in versions) or "none"
@@ -100,7 +100,7 @@ def check_schema(connection: sqlite3.Connection) -> None:
             continue
         columns = connection.execute(f"pragma table_xinfo({name})").fetchall()
         if tuple(column[1] for column in columns if not column[6]) != wanted or len(columns) != len(wanted):
-            raise Defect(f"its table {name!r} is missing or has other columns than coverage.py's")
+            raise Defect(f"its table {name!r} is missing or has different columns from coverage.py's")
         _KNOWN_TABLES.add((name, tables[name]))
 
 
@@ -108,8 +108,8 @@ def check_rows(connection: sqlite3.Connection) -> None:
     """Read every page and every row.
 
     Raises:
-        Defect: pages are damaged or contradict each other, as an index its table; a value is of another type
-            or beyond its bounds, or a row refers to nothing.
+        Defect: pages are damaged or inconsistent, such as an index with its table; a value has the wrong type
+            or is out of bounds; or a row refers to a missing one.
     """
     verdict = connection.execute("pragma integrity_check(1)").fetchone()[0]
     if verdict != "ok":
@@ -124,4 +124,4 @@ def check_rows(connection: sqlite3.Connection) -> None:
         if only_far:
             raise Defect(f"has line numbers beyond {LARGEST_LINE}")
         if only_far is not None:
-            raise Defect(f"has {kind} of no file or context, or of the wrong type")
+            raise Defect(f"has {kind} without a file or context, or of the wrong type")

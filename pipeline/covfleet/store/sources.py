@@ -1,15 +1,16 @@
-"""The project's sources as they were planned: a manifest of hashes, and an archive beside the plan.
+"""The project's sources as of the plan: a manifest of hashes, and an archive beside the plan.
 
-Combining needs to know which files are the project's; reporting needs to show them as they were measured,
+Combining needs to know which files belong to the project; reporting needs to show them as they were measured,
 perhaps on another machine and days later. Both need only files that coverage.py can report:
 
-- Python: ``.py``, ``.pyw``, Cython's ``.pyx``, ``.pxd``, ``.pxi``, and scripts without an ending that start
+- Python: ``.py``, ``.pyw``, Cython's ``.pyx``, ``.pxd``, ``.pxi``, and scripts without a suffix that start
   with ``#!`` and name Python;
-- what file tracer plugins report: templates (``.html``, ``.htm``, ``.txt``, ``.jinja``, ``.jinja2``, ``.j2``,
-  ``.mako``, ``.tmpl``, ``.tpl``), ``.sh``, ``.bash``, ``.sql``; up to 4 MiB each, as larger ones are data;
+- files that file tracer plugins report: templates (``.html``, ``.htm``, ``.txt``, ``.jinja``, ``.jinja2``,
+  ``.j2``, ``.mako``, ``.tmpl``, ``.tpl``), ``.sh``, ``.bash``, ``.sql``; up to 4 MiB each, as larger ones are
+  data;
 - coverage.py's settings, without which ``[paths]`` and ``exclude_also`` would be lost.
 
-Data files, images and secrets beside the sources are neither read nor uploaded.
+Other files beside the sources, such as data, images and secrets, are neither read nor uploaded.
 """
 
 from __future__ import annotations
@@ -28,30 +29,30 @@ from covfleet.errors import ConfigurationError, IncompleteDataError
 from covfleet.files import sha256_of
 from covfleet.model import SourceFile
 
-MOST_BYTES = 1024**3  # of all files together
+MOST_BYTES = 1024**3  # total of all files
 _LARGEST_TEMPLATE = 4 * 1024**2
 _PYTHON = frozenset({".py", ".pyw", ".pyx", ".pxd", ".pxi"})
 _TEMPLATES = frozenset(
     {".html", ".htm", ".txt", ".jinja", ".jinja2", ".j2", ".mako", ".tmpl", ".tpl", ".sh", ".bash", ".sql"}
 )
 _SETTINGS = frozenset({".coveragerc", ".coveragerc.toml", "pyproject.toml", "setup.cfg", "tox.ini"})
-LARGEST_WINDOW = 2**27  # bytes of memory that an archive may ask of zstd
-_TAR_OVERHEAD = 4096  # bytes a file, with room for a long name
+LARGEST_WINDOW = 2**27  # bytes of memory that an archive may demand of zstd
+_TAR_OVERHEAD = 4096  # bytes per file, with room for a long name
 
 
 def manifest(root: Path, files: Iterable[str]) -> tuple[SourceFile, ...]:
-    """Return path and SHA-256 of those files that coverage.py can report, sorted by path.
+    """Return path and SHA-256 of the files that coverage.py can report, sorted by path.
 
-    Files that don't exist (deleted, but still tracked), that a link leads out of ``root``, or whose names
-    aren't Unicode (no data file can name them) are not the project's sources.
+    Files are skipped if they don't exist (deleted, but still tracked), if a link leads out of ``root``, or if
+    their names aren't Unicode, as no data file can name those.
 
     Args:
-        root: the project.
-        files: relative paths, "/" between parts: what belongs to the project.
+        root: the project's folder.
+        files: the project's files: relative paths, "/" between parts.
 
     Raises:
-        ConfigurationError: they are more than 1 GiB together.
-        OSError: one can't be read.
+        ConfigurationError: together they are larger than 1 GiB.
+        OSError: a file can't be read.
     """
     home = root.resolve()
     found, size = [], 0
@@ -63,7 +64,7 @@ def manifest(root: Path, files: Iterable[str]) -> tuple[SourceFile, ...]:
         if size > MOST_BYTES:
             raise ConfigurationError(
                 f"the project's sources are larger than {MOST_BYTES} bytes, {path} included",
-                hint="Is there an environment or generated code that git doesn't ignore?",
+                hint="Check for a virtual environment or generated code that git doesn't ignore.",
             )
     return tuple(found)
 
@@ -72,7 +73,7 @@ def pack(root: Path, manifest: Sequence[SourceFile], out: Path) -> None:
     """Write the manifest's files to ``out``, a zstd-compressed tar archive: same files, same bytes.
 
     Raises:
-        ConfigurationError: a file has changed since the manifest was made.
+        ConfigurationError: a file has changed since the manifest was created.
     """
     with tempfile.NamedTemporaryFile(dir=out.parent, prefix=".packing-", delete=False) as unfinished:
         try:
@@ -93,11 +94,11 @@ def pack(root: Path, manifest: Sequence[SourceFile], out: Path) -> None:
 
 
 def unpack(archive: Path, dest: Path, manifest: Sequence[SourceFile]) -> None:
-    """Write the archive's files below ``dest``, an empty folder; each exactly as the manifest has it.
+    """Unpack the archive into ``dest``, an empty folder, and check each file against the manifest.
 
     Raises:
-        IncompleteDataError: the archive is damaged, larger than it may be, or has other files than the
-            manifest. What was written before that was found stays in ``dest``.
+        IncompleteDataError: the archive is damaged, too large, or has other files than the manifest. Files
+            that were unpacked before stay in ``dest``.
     """
     dest.mkdir(parents=True, exist_ok=True)
     wanted = {source.path: source.sha256 for source in manifest}
@@ -112,12 +113,12 @@ def unpack(archive: Path, dest: Path, manifest: Sequence[SourceFile]) -> None:
         raise IncompleteDataError(f"the archive of the sources is damaged: {error}") from error
     if wanted:
         raise IncompleteDataError(
-            f"the archive of the sources lacks {min(wanted)} and {len(wanted) - 1} more"
+            f"the archive of the sources lacks {min(wanted)} and {len(wanted) - 1} more files"
         )
 
 
 class _Bounded:
-    """A stream that refuses to give more than it may: a bomb ends here, whatever its headers say."""
+    """A stream with a limit on the bytes read: it stops a decompression bomb, whatever its headers claim."""
 
     def __init__(self, stream: zstandard.ZstdDecompressionReader, limit: int) -> None:
         self._stream = stream
@@ -127,23 +128,27 @@ class _Bounded:
         data = self._stream.read(size)
         self._left -= len(data)
         if self._left < 0:
-            raise ValueError("it unpacks to more than sources may have")
+            raise ValueError("it decompresses to more than the sources may have")
         return data
 
 
 def _extract(tar: tarfile.TarFile, member: tarfile.TarInfo, dest: Path, wanted: dict[str, str]) -> None:
     expected = wanted.pop(member.name, None)
     if expected is None or not member.isreg() or member.name.startswith("/"):
-        raise IncompleteDataError(f"the archive of the sources has {member.name!r}, which the plan has not")
+        raise IncompleteDataError(
+            f"the archive of the sources contains {member.name!r}, which the plan doesn't have"
+        )
     target = dest / member.name
     content = tar.extractfile(member)
     if content is None or not target.resolve().is_relative_to(dest.resolve()):
-        raise IncompleteDataError(f"the archive of the sources has {member.name!r}, which is no file in it")
+        raise IncompleteDataError(
+            f"the archive of the sources contains {member.name!r}, which isn't a regular file in it"
+        )
     target.parent.mkdir(parents=True, exist_ok=True)
     with content, target.open("wb") as file:
         shutil.copyfileobj(content, file)
     if sha256_of(target) != expected:
-        raise IncompleteDataError(f"{member.name} in the archive of the sources is not what was planned")
+        raise IncompleteDataError(f"{member.name} in the archive of the sources differs from the plan's")
 
 
 def _unchanged(root: Path, source: SourceFile) -> bytes:
@@ -151,7 +156,7 @@ def _unchanged(root: Path, source: SourceFile) -> bytes:
     data = path.read_bytes() if path.is_file() else b""
     if hashlib.sha256(data).hexdigest() != source.sha256:
         raise ConfigurationError(
-            f"{source.path} was changed while the build was being planned", hint="Plan it again."
+            f"{source.path} changed while the build was being planned", hint="Plan it again."
         )
     return data
 

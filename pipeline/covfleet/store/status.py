@@ -1,4 +1,4 @@
-"""How far a build is: read from the store, so that it can be watched from anywhere."""
+"""The progress of a build, read from the store, so that any machine can follow it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ ENDED: frozenset[ShardState] = frozenset({"finished", "stopped", "failed"})
 
 @dataclass(frozen=True, slots=True)
 class ShardStatus:
-    """A shard's last heartbeat, ``None`` before the first, and how many tests it was dealt."""
+    """A shard's last heartbeat, ``None`` before the first, and the number of tests dealt to it."""
 
     shard: int
     dealt: int
@@ -32,7 +32,7 @@ class ShardStatus:
 
 @dataclass(frozen=True, slots=True)
 class BuildStatus:
-    """A moment of a build."""
+    """The progress of a build at one moment."""
 
     tests: int
     batches: int
@@ -41,7 +41,7 @@ class BuildStatus:
 
     @property
     def done(self) -> int:
-        """Tests with an outcome, over all shards, at most as many as there are."""
+        """Tests with an outcome, over all shards, capped at the number of tests."""
         return min(self.tests, sum(shard.done for shard in self.shards))
 
     @property
@@ -56,7 +56,7 @@ class BuildStatus:
 
 
 class StatusReader:
-    """Reads again and again how far a build is; what hasn't changed meanwhile it doesn't read again."""
+    """Reads a build's progress repeatedly; heartbeats that haven't changed aren't read again."""
 
     def __init__(self, build: StoredBuild, plan: Plan) -> None:
         self._build = build
@@ -66,7 +66,7 @@ class StatusReader:
         self._beats: dict[tuple[int, str], Heartbeat | None] = {}  # by shard and etag
 
     def read(self) -> BuildStatus:
-        """Return how far the build is now.
+        """Return the build's progress now.
 
         Raises:
             StoreError: the store failed.
@@ -84,7 +84,7 @@ class StatusReader:
         return {beat.shard: beat for beat in self._beats.values() if beat}
 
     def _heartbeat(self, shard: int) -> Heartbeat | None:
-        """Return a heartbeat; one that can't be read is no sign of life, and the next one may be."""
+        """Return a heartbeat; an unreadable one counts as none, and the next one may be readable."""
         try:
             held = self._build.find_heartbeat(shard)
         except IncompleteDataError:
@@ -93,10 +93,10 @@ class StatusReader:
 
 
 def read_status(build: StoredBuild, plan: Plan) -> BuildStatus:
-    """Return how far the build is now."""
+    """Return the build's progress now."""
     return StatusReader(build, plan).read()
 
 
 def batches_done(build: StoredBuild, plan: Plan) -> int:
-    """Return how many of the planned batches have a result."""
+    """Return the number of planned batches that have a result."""
     return len(build.finished() & {batch.id for batch in plan.batches})

@@ -1,6 +1,6 @@
-"""The timing history: how long each test took in earlier builds of a branch.
+"""The timing history: the duration of each test in earlier builds of a branch.
 
-It only makes plans better, so nothing about it is ever fatal: a damaged object is reported and replaced.
+It only improves plans, so its faults are never fatal: a damaged object is reported and replaced.
 """
 
 from __future__ import annotations
@@ -18,25 +18,25 @@ from covfleet.store.keys import timings
 
 DEFAULT_BRANCHES = ("main", "master")
 _TIMED: frozenset[Outcome] = frozenset({"passed", "failed", "skipped", "xfailed", "xpassed"})
-_FORGOTTEN_AFTER = 20  # builds in which a test didn't occur
+_FORGOTTEN_AFTER = 20  # builds without the test
 _BUILDS_REMEMBERED = 50
 _ATTEMPTS = 5
 
 
 @dataclass(frozen=True, slots=True)
 class Timings:
-    """Expected durations in seconds by test id, and in how many builds since a test didn't occur."""
+    """Expected durations in seconds by test id, and for how many builds a missing test has been missing."""
 
     seconds: dict[str, float] = field(default_factory=dict)
     unseen: dict[str, int] = field(default_factory=dict)  # only tests that the last build didn't have
-    builds: tuple[str, ...] = ()  # the last ones that were counted, oldest first
+    builds: tuple[str, ...] = ()  # the last builds counted, oldest first
     version: Literal[1] = 1
 
 
 def read_timings(
     store: ObjectStore, branch: str, narrate: Narrate, fallback: Iterable[str] = DEFAULT_BRANCHES
 ) -> dict[str, float]:
-    """Return expected durations in seconds by test id: the branch's, or the first fallback's that has any.
+    """Return expected durations in seconds by test id, from the branch or else the first fallback with any.
 
     Raises:
         StoreError: the store failed.
@@ -53,10 +53,10 @@ def read_timings(
 def update_timings(
     store: ObjectStore, branch: str, build: str, outcomes: Iterable[TestOutcome]
 ) -> tuple[str, ...]:
-    """Count a build's durations in the branch's timings, once however often it is called for the build.
+    """Add a build's durations to the branch's timings; repeated calls for the same build count once.
 
-    Several builds may do so at once. Returns what a human should know: that the history was damaged and
-    starts anew, or that others wrote it all the time, so that this build is not in it.
+    Several builds may do so at once. Returns notes for humans: that the history was damaged and starts anew,
+    or that other builds kept writing it, so that this build isn't in it.
 
     Raises:
         StoreError: the store failed.
@@ -64,7 +64,7 @@ def update_timings(
     durations = {outcome.id: outcome.duration_s for outcome in outcomes if outcome.outcome in _TIMED}
     for _ in range(_ATTEMPTS):
         known, etag, notes = _load(store, branch)
-        if build in known.builds:  # also after a put whose answer was lost
+        if build in known.builds:  # also after a put whose response was lost
             return notes
         data = to_json(updated(known, build, durations))
         try:
@@ -72,14 +72,15 @@ def update_timings(
         except PreconditionFailedError:
             continue
         return notes
-    return (f"the durations of this build are not in {timings(branch)}: other builds kept writing it",)
+    return (f"the durations of this build aren't in {timings(branch)}: other builds kept writing it",)
 
 
 def updated(known: Timings, build: str, durations: Mapping[str, float]) -> Timings:
-    """Return the timings with one more build.
+    """Return the timings with one build added.
 
-    A test's new value is the mean of its old value and the new duration: old builds fade by half a build. A
-    test that is in none of 20 builds is forgotten; parts of a suite that are run now and then stay.
+    A test's new value is the mean of its old value and the new duration, so each build halves the weight of
+    the earlier ones. A test that is missing from 20 builds is forgotten; parts of a suite that run only now
+    and then are kept.
     """
     unseen = {test: known.unseen.get(test, 0) + 1 for test in known.seconds if test not in durations}
     kept = {test: count for test, count in unseen.items() if count < _FORGOTTEN_AFTER}
@@ -93,7 +94,7 @@ def updated(known: Timings, build: str, durations: Mapping[str, float]) -> Timin
 
 
 def _load(store: ObjectStore, branch: str) -> tuple[Timings, str | None, tuple[str, ...]]:
-    """Return the timings, the etag to replace them by, and what is wrong with them."""
+    """Return the timings, the etag for replacing them, and notes on their faults."""
     key = timings(branch)
     try:
         stored = store.get(key)

@@ -1,6 +1,6 @@
-"""Moves many objects at once, and writes one so that exactly one writer wins.
+"""Transfer many objects at once, and write one so that exactly one writer wins.
 
-Both rest on the port alone, so they hold for every store.
+Both depend only on the port, so they work with every store.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from covfleet.store.keys import PROBE
 
 _PROBE_DATA = b"covfleet doctor\n"
 
-# What no object's etag is, in the form that S3 gives it.
+# An etag in S3's form that no object has.
 _NO_ETAG = '"00000000000000000000000000000000"'
 
 
@@ -24,15 +24,15 @@ def upload_all(store: ObjectStore, pairs: Paths, *, workers: int, progress: Prog
     """Upload every file of ``pairs`` to its key, ``workers`` at a time.
 
     Args:
-        store: where to.
+        store: the destination.
         pairs: (file, key).
-        workers: how many at once.
-        progress: called from this thread with (objects done, objects in all).
+        workers: number of parallel transfers.
+        progress: called from this thread with (objects done, total objects).
 
     Raises:
-        StoreError: some failed; a line for each names operation, source, destination and reason. Once more
-            than ``workers`` of them failed for another reason than absence the store is taken to be down,
-            and the rest is not tried.
+        StoreError: some transfers failed; a line for each names operation, source, destination and reason.
+            If more than ``workers`` of them fail for a reason other than absence, the store counts as down
+            and the rest is skipped.
     """
 
     def describe(path: Path, key: str) -> str:
@@ -44,7 +44,7 @@ def upload_all(store: ObjectStore, pairs: Paths, *, workers: int, progress: Prog
 def download_all(store: ObjectStore, pairs: Paths, *, workers: int, progress: Progress | None = None) -> None:
     """Download every key of ``pairs`` to its file, ``workers`` at a time.
 
-    Arguments and errors are those of ``upload_all``; what could be downloaded stays.
+    Arguments and errors are those of ``upload_all``; files that were downloaded stay.
     """
 
     def describe(path: Path, key: str) -> str:
@@ -71,12 +71,12 @@ def _transfer(
     if failed:
         lines = [f"{describe(*pair)}: {error}" for pair, error in failed]
         if untried := len(futures) - len(tried):
-            lines.append(f"and {untried} more were not tried")
+            lines.append(f"and {untried} more were skipped")
         raise StoreError("\n".join(lines), hint=" ".join(_unique(error.hint for _, error in failed)))
 
 
 def _watch(futures: list[Future[None]], enough: int, progress: Progress | None) -> None:
-    """Return when all is done, or when more than ``enough`` failures say that the store is down."""
+    """Return when all transfers are done, or after more than ``enough`` failures: the store is down."""
     down = 0
     for done, future in enumerate(as_completed(futures), start=1):
         error = _failure(future)
@@ -88,7 +88,7 @@ def _watch(futures: list[Future[None]], enough: int, progress: Progress | None) 
 
 
 def _failure(future: Future[None]) -> PipelineError | None:
-    """Return how a transfer failed. Raises what is no ``PipelineError``: a fault of ours."""
+    """Return a transfer's error. Raises anything but a ``PipelineError``: that is a bug."""
     error = future.exception()
     if error is None or isinstance(error, PipelineError):
         return error
@@ -100,10 +100,10 @@ def _unique(hints: Iterable[str]) -> list[str]:
 
 
 def put_once(store: ObjectStore, key: str, data: bytes) -> bool:
-    """Write the object if there is none; say whether what stands there now is ``data``.
+    """Write the object if there is none; return whether its content now is ``data``.
 
-    A conditional put whose answer was lost is sent again and then refused because of its own success, so a
-    refusal counts as a loss only when something else is read back.
+    If the response to a conditional put is lost, the put is repeated and then refused because the first one
+    succeeded, so a refusal means that another writer won only if other content is read back.
 
     Raises:
         StoreError: the store failed.
@@ -116,21 +116,21 @@ def put_once(store: ObjectStore, key: str, data: bytes) -> bool:
 
 
 def probe_write(store: ObjectStore) -> None:
-    """Check that the store may be written to, with one object that is always the same.
+    """Check that the store is writable, by writing one object that is always the same.
 
     Raises:
-        StoreError: it may not, or failed.
+        StoreError: it isn't, or it failed.
     """
     store.put(PROBE, _PROBE_DATA)
 
 
 def probe_conditions(store: ObjectStore) -> None:
-    """Check that the store honours ``If-None-Match`` and ``If-Match``: without them two shards claim a batch.
+    """Check that the store honours ``If-None-Match`` and ``If-Match``, which claims depend on.
 
-    Writes one object, whose key is always the same.
+    Writes one object, always with the same key.
 
     Raises:
-        StoreError: it ignores one of them, or failed.
+        StoreError: it ignores one of them, or it failed.
     """
     probe_write(store)
     _must_refuse(store, "If-None-Match", lambda: store.put(PROBE, _PROBE_DATA, if_absent=True))

@@ -1,7 +1,8 @@
 """The attached streams of a container: one socket, out of which come lines of stdout and the end of stderr.
 
 The engine sends frames of eight bytes of header (stream number, three zeros, length as a big-endian 32-bit
-number) and the payload, see https://docs.docker.com/reference/api/engine/version/v1.41/#tag/Container/operation/ContainerAttach.
+number) and the payload, see
+https://docs.docker.com/reference/api/engine/version/v1.41/#tag/Container/operation/ContainerAttach.
 """
 
 from __future__ import annotations

@@ -1,1 +1,1 @@
-"""What all commands share: flags, real clients, figures for programs."""
+"""Shared by all commands: flags, real clients, figures for programs."""

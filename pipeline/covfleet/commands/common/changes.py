@@ -1,4 +1,4 @@
-"""What applying changes on a controller, as it is printed."""
+"""Print the changes that ``covfleet jenkins apply`` makes on a controller."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _LINES = {"+": "green", "-": "red", "@": "cyan"}
 
 
 def print_changes(changes: Changes, *, as_json: bool) -> None:
-    """Print what applying would change, for a human or a program."""
+    """Print the changes for a human or a program."""
     if as_json:
         rows = [
             {
@@ -34,7 +34,7 @@ def print_changes(changes: Changes, *, as_json: bool) -> None:
 
 
 def print_operation(operation: Operation) -> None:
-    """Print one of them, in a line."""
+    """Print one operation on one line."""
     action = click.style(operation.action.ljust(9), fg=_COLORS[operation.action])
     why = f"  ({operation.why})" if operation.action == "update" else ""
     click.echo(f"{action}  {operation.kind.ljust(6)}  {operation.name}{why}")

@@ -1,4 +1,4 @@
-"""A build's figures as ``--json`` gives them: version 1."""
+"""A build's figures as ``--json`` prints them: version 1."""
 
 from __future__ import annotations
 

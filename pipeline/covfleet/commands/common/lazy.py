@@ -1,4 +1,4 @@
-"""A group of commands whose modules are imported when they are called, not to list them."""
+"""A group of commands that imports a command's module when it is called, not to list it."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ from typing import Any
 import click
 
 Sections = Mapping[str, Mapping[str, tuple[str, str]]]
-"""Title -> name of a command -> where it is (``module:attribute``), and what the list says of it."""
+"""Title -> name of a command -> its location (``module:attribute``) and its line in the list."""
 
 
 class LazyGroup(click.Group):
-    """Commands under titles, in their order."""
+    """A group that lists its commands under titles, in the given order."""
 
     def __init__(self, *args: Any, sections: Sections, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._sections = sections
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """Return the names in the order of the help."""
+        """Return the names in the order of the help text."""
         del ctx
         return [name for section in self._sections.values() for name in section]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Import the command; ``None`` if there is none of that name."""
+        """Import and return the command; ``None`` if no command has that name."""
         del ctx
         places = {name: place for section in self._sections.values() for name, (place, _) in section.items()}
         if cmd_name not in places:
@@ -39,7 +39,7 @@ class LazyGroup(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Find the command; for a name that is none, say which one was meant."""
+        """Find the command; for an unknown name, suggest a similar one."""
         close = difflib.get_close_matches(args[0], self.list_commands(ctx), n=1)
         try:
             return super().resolve_command(ctx, args)
@@ -49,7 +49,7 @@ class LazyGroup(click.Group):
             raise
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write the sections, aligned with each other."""
+        """Write the sections with their columns aligned."""
         width = max(len(name) for name in self.list_commands(ctx))
         for title, commands in self._sections.items():
             with formatter.section(title):

@@ -1,4 +1,4 @@
-"""The flags: each declared once, with one meaning in every command; their values are checked as settings."""
+"""The flags: each is declared once and means the same in every command; settings.load checks their values."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ PLANNING = ("commit", "build", "branch", "shards", "executor", "python", "branch
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """What the user asked for. ``settings`` holds the flags that are settings, by dotted key."""
+    """The user's request. ``settings`` holds the flags that are settings, by dotted key."""
 
     project: Path
     settings: Mapping[str, Any]
@@ -51,13 +51,13 @@ class Call:
 
 @dataclass(slots=True)
 class Invocation:
-    """What ``main`` must know of the command line when the command has failed."""
+    """What ``main`` needs from the command line when the command has failed."""
 
     verbose: bool = False
 
 
 class Command(click.Command):
-    """A command whose help ends with examples: pairs of a command line and what it does."""
+    """A command whose help ends with examples: pairs of a command line and its meaning."""
 
     def __init__(self, *args: Any, examples: tuple[tuple[str, str], ...] = (), **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -74,7 +74,7 @@ class Command(click.Command):
 
 
 def command(name: str, *flags: str, examples: tuple[tuple[str, str], ...]) -> Callable[[Any], click.Command]:
-    """Make a function that takes a ``Call`` (and its own parameters) a command with these shared flags."""
+    """Turn a function that takes a ``Call`` and its own parameters into a command with these shared flags."""
 
     def decorate(function: Callable[..., Any]) -> click.Command:
         wrapped = _takes_call(function)
@@ -91,9 +91,9 @@ wait: Decorator = click.option(
     type=click.FloatRange(min=0),
     default=0.0,
     metavar="SECONDS",
-    help="Wait so long for the plan of --build.",
+    help="Wait up to this long for the plan of --build.",
 )
-"""Of the commands that may be called before there is a plan."""
+"""For the commands that may start before the plan exists."""
 
 
 def _takes_call(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -134,57 +134,63 @@ _FLAGS: dict[str, Decorator] = {
         type=click.Path(exists=True, file_okay=False, path_type=Path, resolve_path=True),
         default=".",
         metavar="DIR",
-        help="The application's folder; by default this one.",
+        help="Folder of the application; by default the current one.",
     ),
     "store": _setting(
         "store",
-        "Where data is kept: a folder, or s3://bucket/prefix; by default .covfleet/store.",
+        "Where builds are stored: a folder or s3://bucket/prefix; by default .covfleet/store.",
         metavar="URL",
     ),
-    "endpoint_url": _setting("endpoint_url", "Another S3 server than AWS's.", metavar="URL"),
+    "endpoint_url": _setting("endpoint_url", "Address of an S3 server other than AWS.", metavar="URL"),
     "commit": click.option(
         "--commit",
         metavar="SHA",
-        help="The commit's name in the store; by default that of the project's tree.",
+        help="The commit's name in the store; by default the commit of the project's tree.",
     ),
     "build": click.option(
-        "--build", metavar="ID", help="One run over a commit; by default a new one, and later the newest."
+        "--build",
+        metavar="ID",
+        help="The build's id; planning starts a new build by default, later stages take the newest.",
     ),
     "branch": click.option(
         "--branch",
         "branch_name",
         metavar="NAME",
-        help="The branch that the commit is on; by default what git or Jenkins says.",
+        help="The commit's branch; by default the one that git or Jenkins reports.",
     ),
-    "shards": _setting("shards", "How many shards the tests are dealt to.", metavar="N"),
+    "shards": _setting("shards", "Number of shards to deal the tests to.", metavar="N"),
     "executor": _setting(
-        "executor", "What runs the tests: plain processes, or Docker containers.", metavar="process|docker"
+        "executor", "Run the tests in plain processes or in Docker containers.", metavar="process|docker"
     ),
     "python": _setting(
-        "python", "The application's interpreter, for processes; by default its .venv's.", metavar="PATH"
+        "python",
+        "The application's interpreter, for plain processes; by default its virtual environment's.",
+        metavar="PATH",
     ),
     "branch_coverage": _switch(
-        "branch_coverage", "Measure branches; by default as the project's own settings say."
+        "branch_coverage", "Measure branch coverage; by default as the project's coverage settings say."
     ),
-    "contexts": _switch("contexts", "Record which test ran each line."),
+    "contexts": _switch("contexts", "Record which tests ran each line."),
     "image_base": _setting("image_base", "Base image of the default Dockerfile.", metavar="IMAGE"),
-    "gate_total": _setting("gate_total", "Least total coverage.", metavar="PERCENT"),
-    "gate_line": _setting("gate_line", "Least share of executed statements.", metavar="PERCENT"),
-    "gate_branch": _setting("gate_branch", "Least share of taken branches.", metavar="PERCENT"),
-    "site": _setting("site", "Where the site lies: a folder, or s3://bucket/prefix.", metavar="URL"),
+    "gate_total": _setting("gate_total", "Minimum total coverage.", metavar="PERCENT"),
+    "gate_line": _setting("gate_line", "Minimum share of executed statements.", metavar="PERCENT"),
+    "gate_branch": _setting("gate_branch", "Minimum share of taken branches.", metavar="PERCENT"),
+    "site": _setting("site", "Location of the site: a folder or s3://bucket/prefix.", metavar="URL"),
     "pytest_args": click.argument("pytest_args", nargs=-1, metavar="[-- PYTEST_ARGS...]", callback=_words),
     "allow_partial": click.option(
-        "--allow-partial", is_flag=True, help="Go on with incomplete data, and mark every report as partial."
+        "--allow-partial",
+        is_flag=True,
+        help="Continue with incomplete data and mark every report as partial.",
     ),
     "as_json": click.option(
         "--json", "as_json", is_flag=True, help="Print the result as JSON, for programs."
     ),
-    "dry_run": click.option("--dry-run", is_flag=True, help="Say what would be done, and change nothing."),
+    "dry_run": click.option("--dry-run", is_flag=True, help="Show what would be done, and change nothing."),
     "verbose": click.option(
         "-v",
         "--verbose",
         is_flag=True,
         callback=_note_verbose,
-        help="Show where an unexpected error comes from.",
+        help="Show the traceback of an unexpected error.",
     ),
 }

@@ -1,4 +1,4 @@
-"""Planning, stored or only shown: what ``covfleet plan`` and ``covfleet run --dry-run`` have in common."""
+"""Make a plan and print it: shared by ``covfleet plan`` and ``covfleet run --dry-run``."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from covfleet.text import counted
 
 
 def show_plan(call: Call) -> None:
-    """Make a plan, store it unless it is a dry run, and print it."""
+    """Make a plan, store it except in a dry run, and print it."""
     session = Session(call)
     build = session.new_build()
     image = session.image(build.name)

@@ -1,4 +1,4 @@
-"""The real clients of one command: settings, checkout, store, engine and launchers, each made when needed."""
+"""The real clients of one command: settings, checkout, store, engine and launchers, created when needed."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ from covfleet.store.keys import CommitKeys
 
 
 class Session:
-    """Everything that a command needs of the world."""
+    """Everything that a command needs from the outside world."""
 
     def __init__(self, call: Call) -> None:
         self.call = call
@@ -46,12 +46,12 @@ class Session:
 
     @cached_property
     def settings(self) -> Settings:
-        """The settings: file, environment, flags."""
+        """The settings from file, environment and flags."""
         return load_settings(self.project, self.call.settings, os.environ)
 
     @cached_property
     def checkout(self) -> Checkout:
-        """The project's tree, under the name that Jenkins' variables give it; flags rename it."""
+        """The project's tree; Jenkins' variables name its commit and branch, and flags override them."""
         tree, build, call = GitTree(os.environ), self.jenkins_build, self.call
         checkout = tree.describe(self.project)
         if build and not call.commit:
@@ -68,7 +68,7 @@ class Session:
 
     @cached_property
     def jenkins_build(self) -> JenkinsBuild | None:
-        """What Jenkins says of the project, in a build of it."""
+        """Jenkins' description of the build, if this is a Jenkins build of the project."""
         return jenkins_build(os.environ, self.project)
 
     @cached_property
@@ -78,8 +78,8 @@ class Session:
 
     @cached_property
     def engine(self) -> ContainerEngine:
-        """The Docker engine; it is asked nothing before it is needed."""
-        from covfleet.adapters.docker.engine import DockerEngine  # noqa: PLC0415 - 0.3 s that processes save
+        """The Docker engine; nothing connects to it before it is needed."""
+        from covfleet.adapters.docker.engine import DockerEngine  # noqa: PLC0415 - saves plain processes 0.3 s
 
         return DockerEngine()
 
@@ -90,18 +90,18 @@ class Session:
         return open_store(url, self.settings, self.project)
 
     def open_to_read(self) -> ObjectStore:
-        """Return the store that the settings name, without leaving a trace in its folder if it is one."""
+        """Return the store that the settings name, without creating its folder."""
         return open_store(self.settings.store, self.settings, self.project)
 
     def own_folder(self) -> Path:
-        """Return ``.covfleet`` in the project, which hides itself from git."""
+        """Create and return ``.covfleet`` in the project, hidden from git."""
         folder = self.project / ".covfleet"
         hide_from_git(folder, self.project)
         return folder
 
     @contextlib.contextmanager
     def workdir(self) -> Iterator[Path]:
-        """Give an empty folder, on the project's own disk, that is removed afterwards."""
+        """Yield an empty folder on the project's own disk, and remove it afterwards."""
         folder = Path(tempfile.mkdtemp(prefix="work-", dir=self.own_folder()))
         try:
             yield folder
@@ -114,64 +114,66 @@ class Session:
         return StoredCommit(store or self.store, keys)
 
     def new_build(self) -> StoredBuild:
-        """Return the build of ``--build``, or one that begins now."""
+        """Return the build that ``--build`` names, or a new one."""
         return self.commit().build(self.call.build or new_build_name(self.clock.now(), self.jenkins_build))
 
     def find_build(self) -> StoredBuild | None:
-        """Return the build of ``--build``, or the commit's newest; ``None`` if nothing was planned for it."""
+        """Return the build that ``--build`` names, or the commit's newest; ``None`` if it has none."""
         if self.call.build:
             return self.commit().build(self.call.build)
         return newest_build(self.commit(), self.jenkins_build)
 
     def known_build(self) -> StoredBuild:
-        """Return the build of ``--build``, or the commit's newest.
+        """Return the build that ``--build`` names, or the commit's newest.
 
         Raises:
-            ConfigurationError: nothing was planned for the commit.
+            ConfigurationError: the commit has no build.
         """
         if (build := self.find_build()) is None:
             raise ConfigurationError(
                 f"{self.store.url} has no build of commit {self.commit().name}",
-                hint="Start one with `covfleet plan` or `covfleet run`, or name another --commit or --store.",
+                hint="Start one with `covfleet plan` or `covfleet run`, or give another --commit or --store.",
             )
         return build
 
     def planned(self, wait_s: float) -> Plan:
-        """Return the plan of ``known_build``, which ``--build`` must name if it may still be to come.
+        """Return the plan of ``known_build``; to wait for a plan, ``--build`` must name the build.
 
         Raises:
-            ConfigurationError: there is none after ``wait_s`` seconds, or nobody knows which to wait for.
+            ConfigurationError: there is no plan after ``wait_s`` seconds, or ``--build`` is missing.
         """
         if wait_s and not self.call.build:
-            raise ConfigurationError("--wait needs --build", hint="Name the build whose plan is to come.")
+            raise ConfigurationError("--wait needs --build", hint="Name the build whose plan to wait for.")
         return self.known_build().wait_for_plan(self.clock, wait_s)
 
     def image(self, build: str) -> ImageRef | None:
-        """Return the image that the tests run in, built if need be; ``None`` for processes.
+        """Return the image that the tests run in, building it if necessary; ``None`` for plain processes.
 
         Raises:
-            ConfigurationError: it would have to be built, in a dry run.
+            ConfigurationError: a dry run needs an image that isn't built yet.
         """
         if self.settings.executor == "process":
             return None
         settings, checkout = self.settings.image, self.checkout
         if self.call.dry_run:
             reference = build_request(settings, self.project, checkout, build).reference
-            if (found := self.engine.find_image(reference)) is None:
+            if (image := self.engine.find_image(reference)) is None:
                 raise ConfigurationError(
-                    f"the tests are collected inside {reference}, which is not built",
+                    f"the tests are collected inside {reference}, which isn't built yet",
                     hint="Run `covfleet image` first, or leave out --dry-run.",
                 )
-            return found
+            return image
         return ensure_image(
             self.engine, settings, self.project, checkout, build, rebuild=False, on_log=self.narrate
         )
 
     def launcher(self, image: str) -> WorkerLauncher:
-        """Return what starts workers; ``image`` is empty for processes. An image that isn't here is pulled.
+        """Return the launcher of workers, pulling the image if it isn't on this machine.
+
+        ``image`` is empty for plain processes.
 
         Raises:
-            EngineError: the image is neither here nor in its registry.
+            EngineError: the image is neither on this machine nor in its registry.
         """
         if not image:
             return process_launcher(self.settings, self.project, os.environ)
@@ -180,13 +182,13 @@ class Session:
         if self.engine.find_image(image) is None and self.engine.pull(image, self.narrate) is None:
             raise EngineError(
                 f"the image {image} is neither on this machine nor in its registry",
-                hint="Run `covfleet image` here, or everywhere with push = true in [tool.covfleet.image].",
+                hint="Run `covfleet image` here, or set push = true in [tool.covfleet.image].",
             )
         settings = self.settings
         return DockerLauncher(image, settings.container, settings.image.python, settings.env, WORKER)
 
     def flags_as_variables(self) -> dict[str, str]:
-        """Return the settings that were given as flags, as a child process of ours reads them."""
+        """Return the settings that were given as flags as environment variables for a child process."""
         given = {key: value for key, value in self.call.settings.items() if value is not None}
         return {
             variable(key): value if isinstance(value, str) else json.dumps(value)
@@ -194,12 +196,12 @@ class Session:
         }
 
     def narrate(self, line: str) -> None:
-        """Tell a human what happens, on standard error."""
+        """Print a line for humans on standard error."""
         click.echo(line, err=True)
 
 
 def hide_from_git(folder: Path, project: Path) -> None:
-    """Make a folder that git ignores if it lies in the project: what we write must not rename the commit."""
+    """Create ``folder``, ignored by git, if it is in the project: our files must not rename the commit."""
     if not folder.resolve().is_relative_to(project.resolve()):
         return
     folder.mkdir(parents=True, exist_ok=True)
@@ -210,7 +212,7 @@ def hide_from_git(folder: Path, project: Path) -> None:
 
 @contextlib.contextmanager
 def stopping() -> Iterator[threading.Event]:
-    """Give an event that SIGINT, SIGTERM and SIGHUP set; a second signal interrupts at once."""
+    """Yield an event that SIGINT, SIGTERM and SIGHUP set; a second signal interrupts at once."""
     stop = threading.Event()
 
     def handle(_number: int, _frame: FrameType | None) -> None:
