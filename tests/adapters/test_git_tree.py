@@ -54,7 +54,7 @@ def repository(tmp_path: Path) -> Path:
 
 
 def test_a_folder_that_does_not_exist_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(ConfigurationError, match=r"no folder .*absent"):
+    with pytest.raises(ConfigurationError, match=r"absent doesn't exist"):
         describe(tmp_path / "absent")
 
 

@@ -81,7 +81,7 @@ def test_a_project_without_tests_is_told_where_to_name_them(project: Path) -> No
     (project / "test_app.py").unlink()
     done = covfleet(project, "plan")
     assert done.returncode == 2
-    assert "pytest collects no tests" in done.stderr
+    assert "pytest collected no tests" in done.stderr
     assert "hint: " in done.stderr
 
 

@@ -65,9 +65,9 @@ PAIR = ("app.py", 3, "t|run")
     ("missed", "only_ours", "failing", "status", "code", "said"),
     [
         ((), (), (), "ok", 0, "agree on 10 lines"),
-        ((PAIR,), (), (), "fail", 5, "core misses 1, of 10 lines in their contexts and 1 test"),
+        ((PAIR,), (), (), "fail", 5, "core misses 1, of 10 pairs of line and context and 1 test"),
         ((), (PAIR,), (), "warn", 0, "core sees 1 that the C tracer doesn't, of"),
-        ((), (), ("t",), "fail", 5, "core lets 1 test fail, of"),
+        ((), (), ("t",), "fail", 5, "core makes 1 test fail, of"),
         ((PAIR,), (), ("t", "u"), "fail", 5, "core misses 1, lets 2 tests fail, of"),
     ],
 )

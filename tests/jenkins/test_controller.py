@@ -398,7 +398,7 @@ def test_wrong_credentials_are_told_and_never_shown(jenkins: FakeJenkins) -> Non
         wrong.trigger("x", {})
     assert "JENKINS_TOKEN" in raised.value.hint
     with pytest.raises(
-        JenkinsError, match="somebody without a name lacks the permission Overall/Read"
+        JenkinsError, match="an anonymous user lacks the permission Overall/Read"
     ) as nobody:
         JenkinsController(jenkins.url, "", "").queue()
     assert "JENKINS_USER" in nobody.value.hint
@@ -412,7 +412,7 @@ def test_logins_come_from_nowhere_else(
     netrc = tmp_path / "netrc"
     netrc.write_text(f"machine 127.0.0.1 login {jenkins.user} password {jenkins.token}\n")
     monkeypatch.setenv("NETRC", str(netrc))
-    with pytest.raises(JenkinsError, match="somebody without a name"):
+    with pytest.raises(JenkinsError, match="an anonymous user"):
         JenkinsController(jenkins.url, "", "").queue()
 
 
@@ -455,5 +455,5 @@ def test_an_address_that_is_none_or_holds_a_password_is_refused(url: str) -> Non
 
 @pytest.mark.parametrize("name", ["JENKINS_USER", "JENKINS_TOKEN"])
 def test_half_a_login_is_refused(name: str) -> None:
-    with pytest.raises(ConfigurationError, match="is not set"):
+    with pytest.raises(ConfigurationError, match="isn't set"):
         open_controller("https://ci.example", {name: "x"})

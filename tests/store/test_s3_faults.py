@@ -81,7 +81,7 @@ def test_a_copy_that_is_not_the_same_is_an_error(store: S3Store, monkeypatch: py
         return {**copied(**options), "CopyObjectResult": {"ETag": '"0123"'}}
 
     monkeypatch.setattr(store._client, "copy_object", other)
-    with pytest.raises(StoreError, match=r"can't copy .*/b: the copy isn't what was copied"):
+    with pytest.raises(StoreError, match=r"can't copy .*/b: the copy differs from its source"):
         store.copy("a", "b", sha256=hashlib.sha256(DATA).hexdigest())
 
 

@@ -1,1 +1,1 @@
-"""Adapters: the real Docker, S3, folders, processes, git and clock behind `covfleet.ports`."""
+"""Adapters implement the ports: Docker, S3, folders, processes, git, Jenkins and the clock."""

@@ -14,9 +14,9 @@ class SystemClock:
         return datetime.datetime.now(datetime.UTC)
 
     def monotonic(self) -> float:
-        """Return seconds from an arbitrary point."""
+        """Return the seconds since an arbitrary fixed point."""
         return time.monotonic()
 
     def sleep(self, seconds: float) -> None:
-        """Wait."""
+        """Wait this many seconds."""
         time.sleep(seconds)

@@ -1,4 +1,4 @@
-"""The application's checkout: what git says of it, or a plain folder's content where git says nothing."""
+"""The application's checkout as git describes it, or the plain content of a folder without git."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from covfleet.model import Checkout, GitState
 _OWN_FOLDER = ".covfleet"
 _PROJECT = ("--", ".", f":(exclude){_OWN_FOLDER}", ":(exclude,glob)**/__pycache__/**")
 _TOOL_FOLDERS = frozenset({"__pycache__", "node_modules", "htmlcov"})
-_BUILD_FOLDERS = frozenset({"build", "dist"})  # at the top only, and only when they aren't packages
+_BUILD_FOLDERS = frozenset({"build", "dist"})  # only at the top level, and only if they aren't packages
 _REDIRECTIONS = (
     "GIT_DIR",
     "GIT_WORK_TREE",
@@ -30,28 +30,30 @@ _REDIRECTIONS = (
 
 @dataclass(frozen=True, slots=True)
 class GitTree:
-    """``ports.SourceTree`` over the git command.
+    """The project's tree, described by the git command.
 
-    ``environ`` is the environment of git, less what a hook sets to point git at another repository.
+    ``environ`` is git's environment; variables with which a hook points git at another repository are
+    removed.
     """
 
     environ: Mapping[str, str]
     git: str = "git"
 
     def describe(self, root: Path) -> Checkout:
-        """Return what names the tree and which files belong to it.
+        """Return the name of the tree's commit and branch, and the files that belong to the tree.
 
-        The commit is the head; with changes, ``<head>-<12 hex digits>`` over the changed content; without
-        git or a first commit, 40 hex digits over all content. The same content gives the same name.
+        The commit is the head; with changes, ``<head>-<12 hex digits>``, a hash of the changed content;
+        without git or a first commit, 40 hex digits, a hash of all content. The same content gives the same
+        name.
 
         Raises:
-            ConfigurationError: there is no such folder, git refuses to speak about its repository, or a file
-            that counts can't be read.
+            ConfigurationError: the folder doesn't exist, git refuses to read its repository, or a file of the
+                project can't be read.
         """
         root = root.resolve()
         if not root.is_dir():
             raise ConfigurationError(
-                f"there is no folder {root}", hint="Name the project with --project DIR."
+                f"the folder {root} doesn't exist", hint="Set the project's folder with --project DIR."
             )
         listed = self._listed(root)
         if listed is None:
@@ -65,15 +67,15 @@ class GitTree:
         return Checkout(str(root), status.head + suffix, status.branch, files)
 
     def state(self, root: Path, branch: str, target: str) -> GitState | None:
-        """Return what git says of the head and of changes to it; ``None`` without git or a first commit.
+        """Return git's description of the head and of changes to it; ``None`` without git or a first commit.
 
         Args:
-            root: the project.
-            branch: what the change is called among the fetched branches (``refs/remotes/*/<branch>``).
-            target: what the branch is called there that it is to go into.
+            root: the project's folder.
+            branch: the change's name among the fetched branches (``refs/remotes/*/<branch>``).
+            target: the name of the branch that the change is to be merged into.
 
         Raises:
-            ConfigurationError: git refuses to speak about the repository.
+            ConfigurationError: git refuses to read the repository.
         """
         root = root.resolve()
         if self._listed(root) is None or (status := self._status(root)).head is None:
@@ -91,7 +93,7 @@ class GitTree:
         )
 
     def _parents(self, root: Path, commit: str) -> tuple[str, ...]:
-        """Return the parents that stand in the commit, which git's own commands hide at a shallow border."""
+        """Return the parents recorded in the commit, which git's own commands hide in a shallow clone."""
         header, _, _ = self._checked(root, "cat-file", "commit", commit).partition(b"\n\n")
         return tuple(
             line.removeprefix(b"parent ").decode()
@@ -100,7 +102,7 @@ class GitTree:
         )
 
     def _fetched(self, root: Path, branch: str) -> list[str]:
-        """Return where the branches of that name stand that were fetched, of any remote."""
+        """Return the commits of the fetched branches with that name, of any remote."""
         if not branch:
             return []
         refs = self._checked(root, "for-each-ref", "--format=%(objectname) %(refname)", "refs/remotes")
@@ -111,7 +113,7 @@ class GitTree:
         names = self._checked(
             root, "for-each-ref", f"--contains={commit}", "--format=%(refname)", "refs/remotes"
         )
-        return any(not name.endswith(b"/merge") for name in names.splitlines())  # a host's own merges
+        return any(not name.endswith(b"/merge") for name in names.splitlines())  # merges by the code host
 
     def _contained(self, root: Path, commits: Iterable[str], tips: Iterable[str]) -> tuple[str, ...]:
         return tuple(
@@ -126,7 +128,7 @@ class GitTree:
         return self._paths(root, "ls-files", "-z", "--others", "--exclude-standard", *_PROJECT)
 
     def _listed(self, root: Path) -> list[bytes] | None:
-        """Return the paths that git counts to the project, or None if they are none of its business."""
+        """Return the paths that git assigns to the project, or ``None`` if git doesn't manage the folder."""
         try:
             inside = self._run(root, "rev-parse", "--is-inside-work-tree")
         except FileNotFoundError:
@@ -156,7 +158,7 @@ class GitTree:
         return _Status(head, branch, tuple(sorted(changed)), frozenset(untracked))
 
     def _changes(self, root: Path, status: _Status) -> Iterator[bytes]:
-        """Yield what tells the tree's changed content from any other."""
+        """Yield names and fingerprints that identify the tree's changed content."""
         top = root / os.fsdecode(self._checked(root, "rev-parse", "--show-cdup").removesuffix(b"\n"))
         for name in status.changed:
             path = top / os.fsdecode(name)
@@ -192,7 +194,7 @@ class _Status:
     head: str | None
     branch: str
     changed: tuple[bytes, ...]
-    untracked: frozenset[bytes]  # of these
+    untracked: frozenset[bytes]  # of ``changed``
 
 
 _PATH_FIELD = {b"1": 7, b"u": 9, b"?": 0}
@@ -200,19 +202,19 @@ _PATH_FIELD = {b"1": 7, b"u": 9, b"?": 0}
 
 
 _UNTRACKED_IN_SUBMODULE = b".M S..U "
-"""How the line of a submodule goes on whose only changes are files that it doesn't track."""
+"""The rest of the line of a submodule whose only changes are untracked files."""
 
 
 def _refused(root: Path, done: subprocess.CompletedProcess[bytes]) -> ConfigurationError:
     said = done.stderr.decode(errors="replace").strip()
     return ConfigurationError(
         f"git refused to describe {root}: {said}",
-        hint=f"Make `git -C {root} status` work; it must be allowed to read the repository.",
+        hint=f"Make `git -C {root} status` work; git must be allowed to read the repository.",
     )
 
 
 def _is_fetched(name: str, branch: str) -> bool:
-    """Say whether a ref is ``refs/remotes/<remote>/<branch>``."""
+    """Return whether a ref is ``refs/remotes/<remote>/<branch>``."""
     return name.startswith("refs/remotes/") and name.removeprefix("refs/remotes/").partition("/")[2] == branch
 
 
@@ -225,7 +227,7 @@ def _content_hash(root: Path, files: Iterable[str]) -> str:
 
 
 def _digest(parts: Iterable[bytes]) -> str:
-    """Hash parts, each behind its length, so that no two lists give the same bytes."""
+    """Hash parts, each prefixed with its length, so that different lists never give the same bytes."""
     digest = hashlib.sha256()
     for part in parts:
         digest.update(b"%d:%b" % (len(part), part))
@@ -249,15 +251,15 @@ def _fingerprint(path: Path) -> bytes:
 def _unreadable(path: Path, error: OSError) -> ConfigurationError:
     return ConfigurationError(
         f"can't read {path}: {error.strerror}",
-        hint="Everything in the project names the commit: make it readable, or have git ignore it.",
+        hint="The commit's name depends on all files: make this one readable, or let git ignore it.",
     )
 
 
 def _regular(root: Path, names: Iterable[bytes]) -> tuple[str, ...]:
-    """Return the names that are files inside the project, sorted.
+    """Return the names of files inside the project, sorted.
 
-    Left out: what is gone, links that lead out of the project (a report would publish their target), and
-    names that aren't UTF-8, which no JSON document can hold.
+    This leaves out missing files, links that lead out of the project (a report would publish their target),
+    and names that aren't UTF-8, which no JSON document can contain.
     """
     files = set()
     for name in names:
@@ -276,7 +278,7 @@ def _regular(root: Path, names: Iterable[bytes]) -> tuple[str, ...]:
 
 
 def _walk(root: Path) -> Iterator[bytes]:
-    """Yield the files of a folder that git doesn't know, without what tools leave behind."""
+    """Yield the files of a folder without git, except those that tools leave behind."""
 
     def refuse(error: OSError) -> None:
         raise _unreadable(Path(error.filename), error)

@@ -1,4 +1,4 @@
-"""Opens the store that a URL names: a folder, or a bucket on any S3 endpoint."""
+"""Open the store that a URL names: a folder, or a bucket on any S3 endpoint."""
 
 from __future__ import annotations
 
@@ -16,27 +16,27 @@ _BUCKET = re.compile(r"[0-9A-Za-z][0-9A-Za-z._-]{1,61}[0-9A-Za-z]", re.ASCII)
 
 
 def open_store(url: str, settings: Settings, project: Path) -> ObjectStore:
-    """Return the store at ``url``; nothing is read or written yet.
+    """Return the store at ``url`` without reading or writing anything yet.
 
     Args:
-        url: ``s3://bucket/prefix``, or a folder; one that isn't absolute lies in ``project``.
-        settings: the S3 endpoint and how to speak to it.
+        url: ``s3://bucket/prefix``, or a folder; a relative one is inside ``project``.
+        settings: the S3 endpoint and its options.
         project: the project's folder.
 
     Raises:
         ConfigurationError: ``url`` or the endpoint is malformed. The message doesn't repeat a URL that may
-            hold a password.
+            contain a password.
     """
     scheme = _SCHEME.match(url)
     if scheme is None:
         return LocalStore(project / _folder(url))
     if scheme[1] != "s3":
         raise ConfigurationError(
-            f"a store can't have a URL that starts with {scheme[0]}",
-            hint="Write a folder or s3://bucket/prefix; --endpoint-url names other S3 servers than AWS's.",
+            f"the URL of a store can't start with {scheme[0]}",
+            hint="Use a folder or s3://bucket/prefix; for S3 servers other than AWS, set --endpoint-url.",
         )
     bucket, prefix = _bucket_and_prefix(url)
-    from covfleet.adapters.s3.store import S3Store  # noqa: PLC0415 - boto3 takes 0.3 s, which folders save
+    from covfleet.adapters.s3.store import S3Store  # noqa: PLC0415 - saves folders boto3's 0.3 s
 
     return S3Store(bucket, prefix, settings.s3, _endpoint(settings.endpoint_url))
 
@@ -44,7 +44,7 @@ def open_store(url: str, settings: Settings, project: Path) -> ObjectStore:
 def _folder(url: str) -> Path:
     if not url.isprintable() or not url.strip():
         raise ConfigurationError(
-            f"{url!r} can't be the folder of a store",
+            f"{url!r} isn't valid as the folder of a store",
             hint="--store takes a folder or s3://bucket/prefix.",
         )
     return Path(url).expanduser()
@@ -55,7 +55,7 @@ def _bucket_and_prefix(url: str) -> tuple[str, str]:
     if not url.startswith("s3://") or not _BUCKET.fullmatch(bucket):
         raise ConfigurationError(
             "the store's URL names no bucket",
-            hint="Write s3://bucket/prefix. Credentials never stand in it: boto3 finds them itself.",
+            hint="Use s3://bucket/prefix, without credentials: boto3 finds them itself.",
         )
     prefix = prefix.rstrip("/")
     return bucket, checked_key(prefix) if prefix else ""
@@ -68,7 +68,7 @@ def _endpoint(url: str | None) -> str | None:
     parts = urlsplit(url)
     if parts.scheme not in {"http", "https"} or not parts.hostname or "@" in parts.netloc:
         raise ConfigurationError(
-            "the S3 endpoint is not of the form http(s)://host[:port]",
+            "the S3 endpoint must have the form http(s)://host[:port]",
             hint="Set --endpoint-url, without a user or a password in it.",
         )
     return url.rstrip("/")

@@ -1,1 +1,1 @@
-"""Whether covfleet can run here, and what measuring costs."""
+"""Check whether covfleet can run here, and measure the cost of coverage."""

@@ -1,7 +1,7 @@
-"""What ``covfleet doctor`` looks at: the machine, the project, the engine, the image and the store.
+"""The checks of ``covfleet doctor``: the machine, the project, the engine, the image and the store.
 
-Every probe returns a ``Check`` or raises; one that fails never stops the others. The world comes in through
-a ``Subject``, so that nothing here knows Docker, S3 or git.
+Every probe returns a ``Check`` or raises; a failing one never stops the others. A ``Subject`` provides the
+outside world, so that this module doesn't depend on Docker, S3 or git.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ START_TIMEOUT_S = 60.0
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One finding: ``fix`` says what to do about it, ``exit_code`` how grave a failure is."""
+    """One finding: ``fix`` says what to do about it; ``exit_code`` is the command's code if it failed."""
 
     name: str
     status: Literal["ok", "warn", "fail"]
@@ -40,7 +40,7 @@ class Check:
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """What the machine has; ``git`` is its version, empty without git."""
+    """The machine's properties; ``git`` is git's version, empty without git."""
 
     python: str
     cores: int
@@ -50,7 +50,7 @@ class Machine:
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """Everything that is examined, each part reached only when its turn comes."""
+    """Everything to check; each part is accessed only when its turn comes."""
 
     machine: Callable[[], Machine]
     settings: Callable[[], Settings]
@@ -62,7 +62,7 @@ class Subject:
 
 
 def diagnose(subject: Subject) -> tuple[Check, ...]:
-    """Examine everything, in the order in which a user would put it right."""
+    """Run all checks, in the order in which a user would fix their failures."""
     checks = [*_machine(subject)]
     try:
         settings = subject.settings()
@@ -70,7 +70,7 @@ def diagnose(subject: Subject) -> tuple[Check, ...]:
         checks.append(Check("settings", "fail", str(error), error.hint))
         checks.append(_guarded("project", lambda: _project(subject, None)))
         rest = "project's Python, engine and store"
-        return (*checks, Check(rest, "warn", "not looked at: they depend on the settings"))
+        return (*checks, Check(rest, "warn", "not checked: they depend on the settings"))
     checks.append(
         Check("settings", "ok", f"{counted(settings.shards, 'shard')}, {settings.executor}, {settings.store}")
     )
@@ -85,26 +85,26 @@ def diagnose(subject: Subject) -> tuple[Check, ...]:
 
 
 def cores_check(measured: SampleCosts) -> Check:
-    """Judge what the cores for contexts saw of a sample: nothing may be missed, and no test fail for it."""
+    """Judge the comparison of the cores for contexts: ours must not miss anything or make tests fail."""
     name, seen = "cores for contexts", measured.seen
-    what = f"{counted(seen.pairs, 'line')} in their contexts"
+    what = f"{counted(seen.pairs, 'pair')} of line and context"
     if seen.is_equal:
         return Check(name, "ok", f"the C tracer and covfleet's core agree on {what}")
     found = {
         f"misses {len(seen.missed):,}": seen.missed,
         f"sees {len(seen.only_ours):,} that the C tracer doesn't": seen.only_ours,
-        f"lets {counted(len(seen.failing), 'test')} fail": seen.failing,
+        f"makes {counted(len(seen.failing), 'test')} fail": seen.failing,
     }
     said = ", ".join(text for text, differing in found.items() if differing)
     detail = f"covfleet's core {said}, of {what} and {counted(measured.tests, 'test')}"
     if not seen.missed and not seen.failing:
-        return Check(name, "warn", detail, "The C tracer loses lines, too: see whether these can run.")
-    fix = 'Set core = "ctrace" in [tool.covfleet], and report this as a bug of covfleet.'
+        return Check(name, "warn", detail, "The C tracer loses lines, too: check whether these can run.")
+    fix = 'Set core = "ctrace" in [tool.covfleet], and report this as a bug in covfleet.'
     return Check(name, "fail", detail, fix, IncompleteDataError.exit_code)
 
 
 def exit_code(checks: Sequence[Check]) -> int:
-    """Return 0, or the smallest exit code of a failed check: what is ours to correct comes first."""
+    """Return 0, or the smallest exit code of a failed check: faults on our side come first."""
     return min((check.exit_code for check in checks if check.status == "fail"), default=0)
 
 
@@ -115,7 +115,7 @@ def _guarded(name: str, probe: Callable[[], Check]) -> Check:
         code = ServiceError.exit_code if isinstance(error, ServiceError) else ConfigurationError.exit_code
         return Check(name, "fail", str(error), error.hint, code)
     except Exception as error:  # a bug in one probe must not hide what the others find
-        return Check(name, "fail", f"{type(error).__name__}: {error}", "Report this as a bug of covfleet.", 1)
+        return Check(name, "fail", f"{type(error).__name__}: {error}", "Report this as a bug in covfleet.", 1)
 
 
 def _machine(subject: Subject) -> Iterator[Check]:
@@ -125,14 +125,19 @@ def _machine(subject: Subject) -> Iterator[Check]:
     disk = Check("disk", "ok", f"{machine.free_bytes / 1024**3:.1f} GiB free")
     if machine.free_bytes < ENOUGH_DISK_BYTES:
         disk = replace(
-            disk, status="warn", fix="Make room: data, sources and reports are kept for every build."
+            disk,
+            status="warn",
+            fix="Free some space: covfleet keeps data, sources and reports of every build.",
         )
     yield disk
     if machine.git:
         yield Check("git", "ok", machine.git)
     else:
         yield Check(
-            "git", "warn", "there is no git", "Install git; without it a hash of all files names the commit."
+            "git",
+            "warn",
+            "git isn't installed",
+            "Install it; without git, a hash of all files names the commit.",
         )
 
 
@@ -149,16 +154,16 @@ def _project(subject: Subject, settings: Settings | None) -> Check:
         if fnmatch.fnmatch(path.rpartition("/")[2], "test_*.py") or path.endswith("_test.py")
     ]
     if not tests:
-        fix = "Name the tests in [tool.covfleet] pytest_args, or a command group for another test runner."
-        return Check("project", "warn", f"{detail}; no file is called test_*.py or *_test.py", fix)
+        fix = "Set pytest_args in [tool.covfleet], or add a command group for another test runner."
+        return Check("project", "warn", f"{detail}; no file is named test_*.py or *_test.py", fix)
     return Check("project", "ok", f"{detail}, {counted(len(tests), 'test file')}")
 
 
 def _interpreter(subject: Subject, settings: Settings) -> Check:
-    """Start a worker as a shard would, and let it say what it runs on."""
+    """Start a worker as a shard would, and let it report its environment."""
     name = "project's Python"
     if settings.executor == "docker":
-        return Check(name, "ok", "the image's own; looked at when the tests are planned")
+        return Check(name, "ok", "the image's own; checked when the tests are planned")
     with tempfile.TemporaryDirectory(prefix="covfleet-doctor-") as folder:
         spec = WorkerSpec("covfleet-doctor", {}, Path(folder))
         with WorkerClient(subject.launcher(settings), spec, exploring(settings)) as worker:
@@ -170,29 +175,29 @@ def _interpreter(subject: Subject, settings: Settings) -> Check:
     detail = f"{found.python}, {pytest}, coverage {found.coverage} ({measurement.core}"
     check = Check(name, "ok", f"{detail}: expect {cost})" if cost else f"{detail})")
     if ready.measurement.core == "pytrace" and settings.core != "pytrace":
-        fix = "Install coverage from a binary wheel, or with a compiler: without its C tracer it is slow."
+        fix = "Install coverage from a binary wheel or with a compiler: without its C tracer it is slow."
         return replace(check, status="warn", fix=fix)
     return check
 
 
 def _engine(subject: Subject, settings: Settings) -> Check:
     if settings.executor != "docker":
-        return Check("engine", "ok", "not needed: shards are processes")
+        return Check("engine", "ok", "not needed: shards are plain processes")
     return Check("engine", "ok", f"Docker {subject.engine(settings).ping()}")
 
 
 def _base_image(subject: Subject, settings: Settings) -> Check:
     if settings.executor != "docker":
-        return Check("base image", "ok", "not needed: shards are processes")
+        return Check("base image", "ok", "not needed: shards are plain processes")
     if settings.image.dockerfile is not None:
-        return Check("base image", "ok", f"named by {settings.image.dockerfile}")
+        return Check("base image", "ok", f"set in {settings.image.dockerfile}")
     try:
         found = subject.engine(settings).find_image(settings.image.base)
     except EngineError:
-        return Check("base image", "warn", "not looked at: the engine does not answer")
+        return Check("base image", "warn", "not checked: the engine doesn't answer")
     if found is None:
-        fix = f"docker pull {settings.image.base}, or set base in [tool.covfleet.image] to one that you have."
-        return Check("base image", "warn", f"{settings.image.base} is not here; the build will pull it", fix)
+        fix = f"docker pull {settings.image.base}, or set base in [tool.covfleet.image] to a local image."
+        return Check("base image", "warn", f"{settings.image.base} isn't here; the build will pull it", fix)
     return Check("base image", "ok", f"{settings.image.base}, {found.digest[:19]}")
 
 

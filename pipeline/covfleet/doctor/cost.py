@@ -1,7 +1,7 @@
-"""``covfleet doctor --measure``: a sample of the suite under no coverage, the C tracer and our own core.
+"""``covfleet doctor --measure``: run a sample of the suite without coverage, under the C tracer and our core.
 
-The sample is the same whenever the files have the same names: test files in the order of their names' hashes,
-as many as fit into the time. Each core runs it in a worker of its own, in turns.
+The sample consists of the test files in the order of their names' hashes, as many as fit into the time, so
+the same names give the same sample. Each core runs it in a separate worker, in turns.
 """
 
 from __future__ import annotations
@@ -27,28 +27,28 @@ EXPECTED = {
     ("pytrace", True): "10 or more",
     ("pytrace", False): "10 or more",
 }
-"""CPU against that without coverage, by core and whether contexts are recorded, for most suites."""
+"""CPU time relative to that without coverage, by core and use of contexts, for most suites."""
 
 ROUNDS = 2
 SHORT_S = 1.0
-"""CPU seconds of the sample without coverage under which the ratios say little."""
+"""Samples with fewer CPU seconds without coverage are too short for meaningful ratios."""
 
 _RUNS = 12
-"""How often the sample's time is spent without coverage, about: each core costs some of it, each twice."""
+"""The total time, in multiples of the sample's time without coverage: each core costs a few, twice."""
 
 
 @dataclass(frozen=True, slots=True)
 class CoreCost:
-    """CPU seconds of the sample's tests under a core, and how often that of no coverage; 1.0 for itself."""
+    """CPU seconds of the sample's tests under a core, and their ratio to those without coverage."""
 
     core: str
     cpu_s: float
-    overhead: float | None  # None: the sample took no time that could be measured
+    overhead: float | None  # None: the sample took no measurable time
 
 
 @dataclass(frozen=True, slots=True)
 class SampleCosts:
-    """What the cores cost and saw."""
+    """The cost of the cores, and the comparison of what they measured."""
 
     files: int  # in the sample
     files_collected: int
@@ -58,22 +58,22 @@ class SampleCosts:
 
     @property
     def is_short(self) -> bool:
-        """Whether the sample takes too little time for the ratios to say much."""
+        """Whether the sample is too short for meaningful ratios."""
         return any(cost.core == NONE and cost.cpu_s < SHORT_S for cost in self.costs)
 
 
 def expected(core: str, *, contexts: bool) -> str:
-    """Return the CPU that a core is known to take, in words; empty if nothing is known."""
-    known = EXPECTED.get((core, contexts))
-    return f"{known} times the CPU of no coverage" if known else ""
+    """Return a phrase with the expected CPU time of a core; empty if it is unknown."""
+    ratio = EXPECTED.get((core, contexts))
+    return f"{ratio} times the CPU time without coverage" if ratio else ""
 
 
 def measure(settings: Settings, launcher: WorkerLauncher, seconds: float) -> SampleCosts:
-    """Run the sample under each core, and compare.
+    """Run the sample under each core, and compare the cores.
 
     Raises:
         ConfigurationError: there is nothing to measure, or covfleet's own core can't measure here.
-        WorkerError: a worker died, or took longer than the time limit for a batch.
+        WorkerError: a worker died or exceeded the time limit of a batch.
     """
     options = StartOptions(
         pytest=settings.pytest,
@@ -95,8 +95,8 @@ def measure(settings: Settings, launcher: WorkerLauncher, seconds: float) -> Sam
 
 
 def sampled(tests: tuple[str, ...]) -> tuple[Batch, ...]:
-    """Return a batch for each file of the tests, in the order of the hashes of the files' names."""
-    together = sorted(tests, key=file_of_test)  # sorting is stable: pytest's order stays within a file
+    """Return a batch for each test file, in the order of the hashes of the files' names."""
+    together = sorted(tests, key=file_of_test)  # sorting is stable: it keeps pytest's order within a file
     by_file = {file: tuple(ids) for file, ids in groupby(together, key=file_of_test)}
     order = sorted(by_file, key=lambda file: hashlib.sha256(file.encode()).digest())
     return tuple(Batch(file, by_file[file], 0.0) for file in order)
@@ -107,19 +107,20 @@ def _collected(
 ) -> tuple[Batch, ...]:
     if not options.pytest:
         raise ConfigurationError(
-            "there are no tests to measure: pytest = false", hint="Command groups have no contexts."
+            "there are no pytest tests to measure, as pytest = false",
+            hint="Set pytest = true: command groups have no contexts to compare.",
         )
     spec.output_dir.mkdir()
     with WorkerClient(launcher, spec, options) as worker:
         core = worker.start(timeout_s).measurement.core
         if core != OWN:
             raise ConfigurationError(
-                f"covfleet's own core can't measure here; {core} would",
+                f"covfleet's own core can't measure here; {core} would be used",
                 hint="It needs Python 3.12 or newer, coverage.py without plugins, dynamic_context and timid.",
             )
         suite = worker.collect(timeout_s)
     if not suite.tests:
-        raise ConfigurationError("pytest collects no tests", hint="Is pytest_args in [tool.covfleet] right?")
+        raise ConfigurationError("pytest collected no tests", hint="Check pytest_args in [tool.covfleet].")
     return sampled(suite.tests)
 
 

@@ -1,6 +1,6 @@
-"""The door to the Docker engine: one way to connect, one way to turn the SDK's errors into ours.
+"""The door to the Docker engine: one way to connect and one way to translate the SDK's errors.
 
-The SDK is imported on first use, so that runs with plain processes neither need nor wait for it.
+The SDK is imported on first use, so that runs with plain processes neither need it nor wait for it.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from docker import APIClient
 
 NO_ENGINE_HINT = (
-    "Start it (systemctl start docker), point DOCKER_HOST at one that runs, "
+    "Start it (systemctl start docker), point DOCKER_HOST at a running one, "
     "or do without it: --executor process."
 )
 
@@ -27,18 +27,18 @@ class MissingError(EngineError):
 
 
 class ConflictError(EngineError):
-    """The engine's state forbids it: a name is taken, or an image in use."""
+    """The engine's state prevents the request: a name is taken or an image is in use."""
 
 
 class EngineAwayError(EngineError):
-    """No engine answers: it isn't there, or not any more."""
+    """No engine answers: it isn't running or no longer."""
 
 
 def connect(timeout_s: int) -> APIClient:
-    """Return a client of the engine that DOCKER_HOST, or else the SDK's default, names.
+    """Return a client of the engine at DOCKER_HOST, or else at the SDK's default address.
 
     Args:
-        timeout_s: how long the engine may be silent within one request, in seconds.
+        timeout_s: how long the engine may be silent during a request, in seconds.
 
     Raises:
         EngineError: no engine answers there.
@@ -52,11 +52,11 @@ def connect(timeout_s: int) -> APIClient:
 
 @contextmanager
 def engine_errors(doing: str, *, hint: str = "") -> Iterator[None]:
-    """Turn whatever the SDK raises in the block into an ``EngineError`` that says what couldn't be done.
+    """Turn the SDK's errors in the block into an ``EngineError`` that names the failed operation.
 
     Args:
-        doing: what the block does, as an infinitive: "push app:1".
-        hint: what to do when an engine that answers refuses.
+        doing: the operation, as an infinitive: "push app:1".
+        hint: what to do if the engine answers but refuses.
     """
     from docker.errors import DockerException  # noqa: PLC0415 - see the module's docstring
     from urllib3.exceptions import HTTPError  # noqa: PLC0415

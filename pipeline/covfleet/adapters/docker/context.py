@@ -1,7 +1,7 @@
-"""What a build sends to the engine: the files that ``.dockerignore`` leaves, as a list, a digest, an archive.
+"""The build context: the files that ``.dockerignore`` doesn't exclude, as a list, a digest and an archive.
 
-The digest says whether anything that goes into an image has changed; it is taken over the same files, in
-the same order, as the archive.
+The digest shows whether anything that goes into an image has changed; it covers the same files as the
+archive.
 """
 
 from __future__ import annotations
@@ -17,17 +17,16 @@ from covfleet.files import sha256_of
 from covfleet.ports.engine import BuildRequest
 
 DOCKERFILE = ".covfleet.Dockerfile"
-"""The Dockerfile's name within the archive; it may lie outside the context, so it needs one of its own."""
+"""The Dockerfile's name in the archive; as it may be outside the context, it gets a separate name."""
 
 _EXECUTABLE = stat.S_IXUSR
 
 
 def inputs_digest(request: BuildRequest) -> str:
-    """Return a SHA-256 (hex) over everything that decides what the build gives.
+    """Return a SHA-256 (hex) of all inputs of the build.
 
-    These are the Dockerfile, the build arguments, and each file of the context with its path, whether it
-    is executable, and its content. Labels, the reference and the CA bundle are not among them, nor is the
-    content of the base image.
+    The inputs are the Dockerfile, the build arguments, and path, executable bit and content of each file in
+    the context. Labels, the reference, the CA bundle and the content of the base image are not included.
 
     Raises:
         ConfigurationError: a file can't be read.
@@ -51,10 +50,10 @@ def inputs_digest(request: BuildRequest) -> str:
 
 
 def context_paths(request: BuildRequest) -> tuple[str, ...]:
-    """Return what the build sends: paths relative to the context, files, folders and links, sorted.
+    """Return the paths of the files, folders and links to send, relative to the context, sorted.
 
-    The patterns are ``request.ignore``, then the lines of the context's ``.dockerignore``, which may
-    take some of them back with ``!``.
+    The patterns are ``request.ignore``, then the lines of the context's ``.dockerignore``, which may revert
+    some of them with ``!``.
     """
     own = request.context / ".dockerignore"
     lines = _text(own).splitlines() if own.is_file() else []
@@ -69,7 +68,7 @@ def write_archive(request: BuildRequest, file: IO[bytes]) -> None:
     """
     from docker.utils.build import create_archive  # noqa: PLC0415 - only builds need the SDK
 
-    # The engine leaves files out of COPY that the archive's .dockerignore names: here, covfleet's own two.
+    # COPY skips the files that the archive's .dockerignore names: here, these two of covfleet's own.
     own = [(".dockerignore", f".dockerignore\n{DOCKERFILE}\n"), (DOCKERFILE, _text(request.dockerfile))]
     try:
         create_archive(str(request.context), list(context_paths(request)), file, extra_files=own)
@@ -97,5 +96,5 @@ def _unreadable(error: Exception, path: Path | None = None) -> ConfigurationErro
     subject = f"{path}: {error}" if path else str(error)
     return ConfigurationError(
         f"the image can't be built: {subject}",
-        hint="Make the file readable, or name it in .dockerignore if the image doesn't need it.",
+        hint="Make the file readable, or add it to .dockerignore if the image doesn't need it.",
     )

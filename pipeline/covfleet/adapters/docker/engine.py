@@ -1,9 +1,10 @@
-"""Images on a Docker engine: build with the classic builder, look up, push and pull, through the Docker SDK.
+"""Build, find, push and pull images on a Docker engine with the Docker SDK and its classic builder.
 
-The CA bundle of a build travels as an image of its own, with the one file ``/tmp/ca.pem``. Its name reaches
-the Dockerfile as the build argument CA_IMAGE, and PIP_CERT says where pip shall look; a stage that isn't the
-last copies the file. See ``docker/app.Dockerfile``. So no layer and no setting of the final image holds it,
-it needs neither BuildKit nor a network, and a Dockerfile without those arguments is built as ever.
+The CA bundle of a build becomes a separate image with a single file, ``/tmp/ca.pem``. The Dockerfile gets the
+image's name as the build argument CA_IMAGE and the file's path for pip as PIP_CERT; a stage before the last
+one copies the file, see ``docker/app.Dockerfile``. So no layer and no setting of the final image contains it,
+the build needs neither BuildKit nor a network for it, and a Dockerfile without these arguments builds as
+usual.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 
 Log = Callable[[str], None]
 
-_SILENCE_S = 300  # a registry may take minutes to store a large layer, without a word
+_SILENCE_S = 300  # a registry may store a large layer in silence for minutes
 _LAST_LINES = 20
 _BOOKKEEPING = (" ---> ", "Removing intermediate container")
 _PIP_CERT = "/covfleet-ca/ca.pem"
@@ -41,7 +42,7 @@ class DockerEngine:
     """``ports.ContainerEngine`` on the engine that DOCKER_HOST names.
 
     Raises:
-        EngineError: from every method, for whatever the engine or a registry refuses.
+        EngineError: from every method, if the engine or a registry refuses.
     """
 
     def __init__(self) -> None:
@@ -54,24 +55,24 @@ class DockerEngine:
 
     def find_image(self, reference: str) -> ImageRef | None:
         """Return the local image, or ``None``; its digest is the image's id, the same on every machine."""
-        found = self._inspect(reference)
-        return ImageRef(reference=reference, digest=found["Id"]) if found else None
+        image = self._inspect(reference)
+        return ImageRef(reference=reference, digest=image["Id"]) if image else None
 
     def image_labels(self, reference: str) -> Mapping[str, str]:
         """Return a local image's labels."""
-        found = self._inspect(reference)
-        if not found:
+        image = self._inspect(reference)
+        if not image:
             raise EngineError(f"no image {reference} on this machine", hint="Build or pull it first.")
-        return found["Config"].get("Labels") or {}
+        return image["Config"].get("Labels") or {}
 
     def inputs_digest(self, request: BuildRequest) -> str:
-        """Return a hash of what decides the build's result."""
+        """Return a hash of the build's inputs."""
         return inputs_digest(request)
 
     def build(self, request: BuildRequest, on_log: Log) -> ImageRef:
-        """Build and tag the image, calling ``on_log`` with each line of the engine's log.
+        """Build and tag the image, passing each line of the engine's log to ``on_log``.
 
-        The steps use the host's network: it is there on every engine, and so are the host's proxies.
+        The steps use the host's network, which every engine has, with the host's proxies.
         Side effects: the build's stages stay in the engine's cache.
         """
         with self._ca_arguments(request.ca_bundle) as ca, tempfile.TemporaryFile() as archive:
@@ -79,13 +80,13 @@ class DockerEngine:
             self._run_build(request, archive, ca, on_log)
         built = self.find_image(request.reference)
         if not built:
-            raise EngineError(f"the engine built {request.reference}, but doesn't have it")
+            raise EngineError(f"the engine built {request.reference}, but can't find it")
         return built
 
     def push(self, reference: str, on_log: Log) -> None:
-        """Push to the registry that the reference names, with the credentials of the Docker configuration.
+        """Push the image to the registry that the reference names.
 
-        For ECR the token comes from AWS.
+        Credentials come from the Docker configuration; for ECR, the token comes from AWS.
         """
         repository, tag = split_reference(reference)
         login = ecr_login(repository)
@@ -96,7 +97,7 @@ class DockerEngine:
             raise _refused(f"push {reference}", failure, repository)
 
     def pull(self, reference: str, on_log: Log) -> ImageRef | None:
-        """Pull; ``None`` if the registry doesn't have it. Credentials as for ``push``."""
+        """Pull the image; return ``None`` if the registry doesn't have it. Credentials as for ``push``."""
         repository, tag = split_reference(reference)
         login = ecr_login(repository)
         try:
@@ -164,7 +165,7 @@ class DockerEngine:
 
     @contextmanager
     def _ca_arguments(self, bundle: Path | None) -> Iterator[dict[str, str]]:
-        """Hold an image with the CA bundle for the time of a build; yield the arguments that tell of it."""
+        """Create an image with the CA bundle for the duration of a build; yield its build arguments."""
         if bundle is None:
             yield {}
             return
@@ -188,19 +189,19 @@ _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 
 
 def split_reference(reference: str) -> tuple[str, str]:
-    """Return repository and tag; a port in the registry's name is no tag."""
+    """Return repository and tag; a port in the registry's name isn't taken for a tag."""
     repository, colon, tag = reference.rpartition(":")
     return (repository, tag) if colon and "/" not in tag else (reference, "latest")
 
 
 def follow(events: Iterable[Mapping[str, Any]], on_log: Log) -> str:
-    """Call ``on_log`` with each line that the engine's events tell; return its error, or an empty string.
+    """Pass each line of the engine's events to ``on_log``; return the engine's error, or an empty string.
 
-    Progress of single layers ("Downloading", twice a second) is left out, their states are not; and so are
-    the ids of a build's intermediate images and containers.
+    The progress of layers ("Downloading", twice a second) and the ids of intermediate images and containers
+    are left out; the states of layers are kept.
     """
     failure = ""
-    for event in events:  # to the end, even after an error: the SDK's connection is free only then
+    for event in events:  # to the end, even after an error: this frees the SDK's connection
         if "error" in event:
             failure = str(event["error"]).strip()
         elif "stream" in event:
@@ -228,13 +229,13 @@ _NO_RIGHT = re.compile(r"unauthori[sz]ed|denied|no basic auth|forbidden", re.IGN
 def _build_hint(failure: str) -> str:
     if _NO_BASE.search(failure):
         return "The base image isn't here and can't be pulled: pull or import it, or set image.base."
-    return "The last lines above say why. Behind a proxy with certificates of its own, set image.ca_bundle."
+    return "The last lines above say why. Behind a proxy with its own certificates, set image.ca_bundle."
 
 
 def _refused(doing: str, failure: str, repository: str) -> EngineError:
     registry = repository.partition("/")[0]
     if _NO_RIGHT.search(failure):
-        hint = f"Log in with: docker login {registry}; and check the account's rights on {repository}."
+        hint = f"Log in with `docker login {registry}`, and check the account's permissions on {repository}."
     else:
-        hint = "Check the registry's name in image.repository, and that it can be reached from here."
+        hint = "Check the registry's name in image.repository, and that this machine can reach it."
     return EngineError(f"can't {doing}: {failure}", hint=hint)

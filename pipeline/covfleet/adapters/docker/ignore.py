@@ -1,7 +1,7 @@
-"""The patterns of ``.dockerignore``, with the meaning that Docker gives them.
+"""Match the patterns of ``.dockerignore`` as Docker does.
 
-The SDK has a matcher of its own, but with a line such as ``!README`` it also sends what lies below a folder
-that ``**/secrets`` leaves out; such a file must not end in an image. The rules:
+The SDK has its own matcher, but a line such as ``!README`` makes it send files from a folder that
+``**/secrets`` excludes; such files must not end up in an image. The rules:
 https://docs.docker.com/build/concepts/context/#dockerignore-files, and as code
 https://github.com/moby/patternmatcher/blob/main/patternmatcher.go (``MatchesOrParentMatches``).
 """
@@ -20,7 +20,7 @@ _GLOB = re.compile(r"\*\*$|\*\*/?|\*|\?|\\.|\[[^\]]+\]|.")
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """One line: ``keep`` takes back what earlier lines left out."""
+    """One line; ``keep`` means that it reverts the exclusions of earlier lines."""
 
     regex: re.Pattern[str]
     keep: bool
@@ -39,7 +39,7 @@ def parse(lines: Iterable[str]) -> tuple[Rule, ...]:
 
 
 def is_ignored(path: str, rules: Iterable[Rule]) -> bool:
-    """Say whether ``path`` is left out: the last rule decides that matches it or a folder above it."""
+    """Return whether ``path`` is excluded; the last rule that matches it or a parent folder decides."""
     parts = path.split("/")
     names = ["/".join(parts[:count]) for count in range(1, len(parts) + 1)]
     ignored = False
@@ -50,7 +50,7 @@ def is_ignored(path: str, rules: Iterable[Rule]) -> bool:
 
 
 def kept_paths(root: Path, rules: tuple[Rule, ...]) -> tuple[str, ...]:
-    """Return all paths below ``root`` that the rules leave, relative to it, sorted; links aren't followed."""
+    """Return all paths below ``root`` that the rules keep, relative to it, sorted; links aren't followed."""
     takes_back = any(rule.keep for rule in rules)
 
     def walk(folder: str) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""What a worker's container may do: as whom it runs, what it may use, and which rights are taken away."""
+"""The limits of a worker's container: its user, its resources and its privileges."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ _NOBODY = 65534
 
 
 def container_user(wanted: str, uid: int, gid: int) -> str:
-    """Return ``user:group`` for the container, both as numbers, never root by default.
+    """Return ``user:group`` for the container, both as numbers; by default never root.
 
     Args:
-        wanted: the setting; empty for the default: ourselves, or nobody if we are root.
+        wanted: the setting; empty for the default: our own user, or nobody if we are root.
         uid: our own user.
         gid: our own group.
     """
     if wanted:
         user, _, group = wanted.partition(":")
-        return f"{user}:{group or user}"  # without a group, Docker takes root's
+        return f"{user}:{group or user}"  # without a group, Docker uses root's
     return f"{uid}:{gid}" if uid else f"{_NOBODY}:{_NOBODY}"
 
 
 def limits(settings: ContainerSettings) -> dict[str, Any]:
-    """Return what Docker calls the host configuration: limits, and rights taken away."""
+    """Return Docker's host configuration: limits and dropped privileges."""
     return {
         "network_mode": settings.network,
         "read_only": settings.read_only,
@@ -36,17 +36,17 @@ def limits(settings: ContainerSettings) -> dict[str, Any]:
         "security_opt": ["no-new-privileges"],
         "pids_limit": settings.pids,
         "mem_limit": settings.memory,
-        "memswap_limit": settings.memory,  # the same figure: no swap besides
+        "memswap_limit": settings.memory,  # the same value: no additional swap
         "nano_cpus": round(settings.cpus * 1e9) if settings.cpus else None,
         "init": True,
     }
 
 
 def hand_over(folder: Path, user: str) -> None:
-    """Make ``folder`` writable for the container's ``user``: its own if we may, else open to all.
+    """Make ``folder`` writable for the container's ``user``: change its owner if we are root, else its mode.
 
     Raises:
-        WorkerError: neither is possible.
+        WorkerError: this isn't possible.
     """
     uid, gid = (int(part) for part in user.split(":"))
     try:
@@ -57,5 +57,5 @@ def hand_over(folder: Path, user: str) -> None:
     except OSError as error:
         raise WorkerError(
             f"can't make {folder} writable for the container's user {user}: {error.strerror}",
-            hint="Its disk may be full or read-only: set TMPDIR to another one.",
+            hint="Its disk may be full or read-only: set TMPDIR to a folder on another one.",
         ) from error

@@ -1,4 +1,4 @@
-"""Credentials for Amazon's container registries, which the Docker configuration file can't hold for long."""
+"""Credentials for Amazon's container registries, which expire too soon for the Docker configuration file."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ _ECR = re.compile(
 
 
 def ecr_login(repository: str) -> dict[str, str] | None:
-    """Return user name and password for an ECR repository, ``None`` for any other registry.
+    """Return user name and password for an ECR repository, or ``None`` for any other registry.
 
-    A token lasts for twelve hours. Credentials and endpoint come from boto3's own chain.
+    A token is valid for twelve hours. Credentials and endpoint come from boto3's own chain.
 
     Raises:
-        EngineError: AWS gives no token.
+        EngineError: AWS issues no token.
     """
     registry = repository.partition("/")[0]
     match = _ECR.fullmatch(registry)
@@ -32,8 +32,8 @@ def ecr_login(repository: str) -> dict[str, str] | None:
         answer = client.get_authorization_token(registryIds=[match["account"]])
     except (BotoCoreError, ClientError) as error:
         raise EngineError(
-            f"AWS gives no token for the registry {registry}: {error}",
-            hint="Check the AWS credentials of this machine; they need ecr:GetAuthorizationToken.",
+            f"AWS issued no token for the registry {registry}: {error}",
+            hint="Check this machine's AWS credentials; they need ecr:GetAuthorizationToken.",
         ) from error
     token = base64.b64decode(answer["authorizationData"][0]["authorizationToken"]).decode()
     user, _, password = token.partition(":")

@@ -1,6 +1,6 @@
-"""The attached streams of a container: one socket, out of which come lines of stdout and the end of stderr.
+"""The attached streams of a container: one socket that provides the lines of stdout and the end of stderr.
 
-The engine sends frames of eight bytes of header (stream number, three zeros, length as a big-endian 32-bit
+The engine sends frames: a header of eight bytes (stream number, three zeros, length as a big-endian 32-bit
 number) and the payload, see
 https://docs.docker.com/reference/api/engine/version/v1.41/#tag/Container/operation/ContainerAttach.
 """
@@ -24,13 +24,13 @@ _STDOUT = 1
 
 
 class Closable(Protocol):
-    """Whatever the SDK hands out for an attached stream."""
+    """The SDK's object for an attached stream."""
 
     def close(self) -> None: ...  # noqa: D102
 
 
 class Connection(Closable, Protocol):
-    """What is used of a socket: plain, or TLS for a remote engine."""
+    """The methods used of a socket: a plain one, or TLS for a remote engine."""
 
     def recv(self, size: int, /) -> bytes: ...  # noqa: D102
     def sendall(self, data: bytes, /) -> None: ...  # noqa: D102
@@ -38,7 +38,7 @@ class Connection(Closable, Protocol):
 
 
 class Demultiplexer:
-    """Takes the engine's frames apart, in whatever pieces they arrive. Knows nothing of sockets."""
+    """Splits the engine's frames, in whatever pieces they arrive. Independent of sockets."""
 
     def __init__(self) -> None:
         self._raw = bytearray()
@@ -72,7 +72,7 @@ class Demultiplexer:
         self._line += first
         if len(self._line) > MAX_LINE_BYTES:
             raise WorkerError(
-                f"the worker sent a line of more than {MAX_LINE_BYTES} bytes: something else writes there"
+                f"the worker sent a line of more than {MAX_LINE_BYTES} bytes: other output is mixed in"
             )
         if not others:
             return []
@@ -94,18 +94,18 @@ class AttachedStreams:
         self._reader.start()
 
     def send(self, line: bytes) -> None:
-        """Write to standard input; that nobody reads it any more shows in ``receive``."""
+        """Write to standard input; ``receive`` notices if nobody reads it any more."""
         try:
             self._connection.sendall(line)
         except OSError:
             return
 
     def receive(self, timeout_s: float) -> bytes | None:
-        """Return the next line of standard output, ``None`` if none came in time.
+        """Return the next line of standard output, or ``None`` after ``timeout_s`` seconds.
 
         Raises:
             EOFError: the container or the connection is gone.
-            WorkerError: a line was too long.
+            WorkerError: a line is too long.
         """
         try:
             line = self._lines.get(timeout=max(0.0, timeout_s))
@@ -113,18 +113,18 @@ class AttachedStreams:
             return None
         if line is not None:
             return line
-        self._lines.put(None)  # the next call shall find the end, too
+        self._lines.put(None)  # so that the next call finds the end, too
         raise self._fault or EOFError
 
     def close(self, drain_s: float) -> str:
-        """Return the end of standard error and let go of the connection.
+        """Close the connection and return the end of standard error.
 
         Args:
-            drain_s: how long to wait, in seconds, for what the ended container has still written.
+            drain_s: how long to wait, in seconds, for the remaining output of the ended container.
         """
         self._reader.join(drain_s)
         with contextlib.suppress(OSError):  # the other end may have closed it
-            self._connection.shutdown(socket.SHUT_RDWR)  # wakes a reader that a lost engine left waiting
+            self._connection.shutdown(socket.SHUT_RDWR)  # wakes the reader if the engine is lost
         self._reader.join()
         self._owner.close()
         self._connection.close()
@@ -138,6 +138,6 @@ class AttachedStreams:
         except WorkerError as error:
             self._fault = error
         except OSError:
-            pass  # a broken connection ends the stream, as a closed one does
+            pass  # a broken connection ends the stream just like a closed one
         finally:
             self._lines.put(None)

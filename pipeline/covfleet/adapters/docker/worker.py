@@ -1,7 +1,7 @@
-"""Workers in containers: hardened, without credentials, driven over the attached standard streams.
+"""Workers in containers: hardened, without credentials, controlled over the attached standard streams.
 
-The image's interpreter runs covfleet's worker, whose folder is mounted read-only: nothing is installed into
-the image. The engine must run on this machine, as this folder and the output folder are bind-mounted.
+The image's interpreter runs covfleet's worker from a folder that is mounted read-only: nothing is installed
+into the image. The engine must run on this machine, as this folder and the output folder are bind-mounted.
 """
 
 from __future__ import annotations
@@ -34,25 +34,25 @@ if TYPE_CHECKING:
 WORKER_PATH = "/covfleet/covfleet_worker"
 OUTPUT_PATH = "/covfleet/out"
 
-_SILENCE_S = 60  # of the engine, within one request
-_ENGINE_RETURN_S = 10.0  # an engine that is being restarted is back by then
+_SILENCE_S = 60  # of the engine, during one request
+_ENGINE_RETURN_S = 10.0  # enough for an engine to restart
 _RETRY_S = 0.5
 _DRAIN_S = 5.0
 _SIGKILL = -9
-_INIT_FAILED = "[FATAL tini"  # Docker's init starts first, so a missing interpreter is no error of the start
+_INIT_FAILED = "[FATAL tini"  # Docker's init starts first, so a missing interpreter doesn't fail the start
 _LAST_SIGNAL = 64
 
 
 @dataclass(frozen=True, slots=True)
 class DockerLauncher:
-    """``ports.WorkerLauncher`` that starts each worker in a container of its own.
+    """``ports.WorkerLauncher`` that starts each worker in its own container.
 
     Attributes:
         image: reference or id of a local image.
         settings: limits and hardening.
         python: the interpreter inside the image.
-        env: the environment that the tests get besides the image's own; nothing else is passed on.
-        worker: the worker on this machine: what ``python`` runs, a folder or a file.
+        env: the environment of the tests in addition to the image's own; nothing else is passed on.
+        worker: the worker on this machine, a folder or a file for ``python`` to run.
     """
 
     image: str
@@ -62,13 +62,13 @@ class DockerLauncher:
     worker: Path
 
     def launch(self, spec: WorkerSpec) -> DockerWorker:
-        """Start a worker; a leftover container of ours that has its name is removed first.
+        """Start a worker; first remove a leftover container of ours with the same name.
 
-        Side effects: the output folder is handed to the container's user.
+        Side effects: the output folder becomes writable for the container's user.
 
         Raises:
-            EngineError: no engine, no such image, the name is taken, or the engine refuses the container.
-            WorkerError: the output folder can't be handed over.
+            EngineError: there is no engine or no such image, the name is taken, or the engine refuses.
+            WorkerError: the output folder can't be made writable.
         """
         user = container_user(self.settings.user, os.getuid(), os.getgid())
         hand_over(spec.output_dir, user)
@@ -90,7 +90,7 @@ class DockerLauncher:
             return self._create_once(client, spec, user)
         except MissingError as error:
             raise EngineError(
-                f"no image {self.image} on this machine", hint="Build or pull it first: covfleet image"
+                f"no image {self.image} on this machine", hint="Build or pull it first with `covfleet image`."
             ) from error
         except ConflictError:
             _remove_leftover(client, spec)
@@ -101,7 +101,7 @@ class DockerLauncher:
 
         doing = f"create the container {spec.name} of the image {self.image}"
         mounts = _mounts({WORKER_PATH: self.worker, OUTPUT_PATH: spec.output_dir})
-        with engine_errors(doing, hint="The engine must run on this machine: it mounts files from here."):
+        with engine_errors(doing, hint="The engine must run on this machine: it mounts local files."):
             created = client.create_container(
                 self.image,
                 name=spec.name,
@@ -114,10 +114,10 @@ class DockerLauncher:
                     **spec.environment,
                 },
                 labels=dict(spec.labels),
-                stdin_open=True,  # and closed when we are gone (StdinOnce): no orphan goes on for ever
+                stdin_open=True,  # and closed when we are gone (StdinOnce): no orphan runs forever
                 stop_signal="SIGTERM",
                 healthcheck={"test": ["NONE"]},
-                use_config_proxy=False,  # a proxy's address may hold a password
+                use_config_proxy=False,  # a proxy's URL may contain a password
                 host_config=client.create_host_config(
                     **limits(self.settings),
                     mounts=mounts,
@@ -152,23 +152,23 @@ class DockerWorker:
         self._exit: WorkerExit | None = None
 
     def send(self, line: bytes) -> None:
-        """Write one line; that the worker is dead shows in ``receive``."""
+        """Write one line; ``receive`` notices a dead worker."""
         self._streams.send(line)
 
     def receive(self, timeout_s: float) -> bytes | None:
-        """Return the next line, ``None`` if none came in time.
+        """Return the next line, or ``None`` after ``timeout_s`` seconds.
 
         Raises:
             EOFError: the worker, its container or the engine is gone.
-            WorkerError: a line was longer than 16 MiB.
+            WorkerError: a line is longer than 16 MiB.
         """
         return self._streams.receive(timeout_s)
 
     def stop(self, grace_s: float) -> WorkerExit:
-        """End the container: SIGTERM, then SIGKILL after ``grace_s`` seconds; remove it unless it is kept.
+        """Stop the container: SIGTERM, then SIGKILL after ``grace_s`` seconds; remove it unless it is kept.
 
-        An engine that is away gets ten seconds to come back. If the container can't be asked any more how
-        it ended, that counts as SIGKILL, and the end of ``stderr_tail`` says why.
+        An unavailable engine gets ten seconds to come back. If the container's exit status can't be read any
+        more, it counts as SIGKILL, and the end of ``stderr_tail`` says why.
         """
         if self._exit is None:
             notes: list[str] = []
@@ -210,7 +210,7 @@ class DockerWorker:
 
 
 def exit_code(code: int | None) -> int:
-    """Return a container's exit status as ``subprocess`` has it: signals negative, unknown as SIGKILL."""
+    """Return a container's exit status as in ``subprocess``: negative for signals; unknown is SIGKILL."""
     if code is None:
         return _SIGKILL
     return 128 - code if 128 < code <= 128 + _LAST_SIGNAL else code
@@ -226,14 +226,14 @@ def _mounts(paths: Mapping[str, Path]) -> list[Any]:
 
 
 def _remove_leftover(client: APIClient, spec: WorkerSpec) -> None:
-    """Remove the container that has the wanted name, if it has the wanted labels, too."""
+    """Remove the container that has the name of ``spec``, if it has its labels, too."""
     with engine_errors(f"look at the container {spec.name}"):
         found = client.inspect_container(spec.name)
     labels = found["Config"].get("Labels") or {}
     if not spec.labels or any(labels.get(name) != value for name, value in spec.labels.items()):
         raise EngineError(
             f"the name {spec.name} is taken by a container that isn't this build's",
-            hint=f"Remove or rename it: docker rm -f {spec.name}",
+            hint=f"Rename it, or remove it with `docker rm -f {spec.name}`.",
         )
     _remove(client, found["Id"])
 

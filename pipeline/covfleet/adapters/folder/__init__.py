@@ -1,1 +1,1 @@
-"""A store in a folder, and one that lies over a store that may only be read."""
+"""A store in a folder, and an overlay over a read-only store."""

@@ -1,6 +1,6 @@
-"""Files that appear whole or not at all: written under another name, then renamed.
+"""Write files atomically: under another name, then rename them.
 
-Nothing is flushed to the disk on purpose: what a power failure damages, the ledger's checksums find.
+Nothing is flushed to the disk on purpose: the ledger's checksums find what a power failure damages.
 """
 
 from __future__ import annotations
@@ -12,15 +12,15 @@ from pathlib import Path
 
 
 def new_name() -> str:
-    """Return a name that no other process makes."""
+    """Return a random name that no other process uses."""
     return secrets.token_hex(16)
 
 
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Give the name of a file to write, in ``path``'s folder; on success it becomes ``path``.
+    """Yield the path of a temporary file in ``path``'s folder; on success rename it to ``path``.
 
-    If the block raises, ``path`` stays as it was and what was written goes.
+    If the block raises an exception, ``path`` stays unchanged and the temporary file is removed.
     """
     part = path.with_name(f".{new_name()}.part")
     try:

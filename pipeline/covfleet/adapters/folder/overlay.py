@@ -1,4 +1,4 @@
-"""A store that may only be read, with a store of one's own above it that takes the writes."""
+"""A read-only store with a second store over it that takes all writes."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from covfleet.ports.object_store import ObjectInfo, ObjectStore, StoredObject
 
 
 class OverlayStore:
-    """An ``ObjectStore`` that shows ``above`` over ``below``, and writes to ``above`` only.
+    """An ``ObjectStore`` that shows ``above`` over ``below`` and writes only to ``above``.
 
-    Conditions hold against what is shown; they are atomic only among writers that share ``above``.
+    Conditions apply to the visible objects; they are atomic only among writers that share ``above``.
     """
 
     def __init__(self, below: ObjectStore, above: ObjectStore) -> None:
@@ -41,11 +41,11 @@ class OverlayStore:
     ) -> str:
         """Write the object and return its etag. Raises ``PreconditionFailedError``."""
         if if_absent and _find(self._below, key):
-            raise PreconditionFailedError(f"{key} exists already in {self.url}")
+            raise PreconditionFailedError(f"{key} already exists in {self.url}")
         if if_match is not None and not _find(self._above, key):
             covered = _find(self._below, key)
             if covered is None or covered.etag != if_match:
-                raise PreconditionFailedError(f"{key} is no longer what it was when it was read")
+                raise PreconditionFailedError(f"{key} has changed since it was read")
             if_absent, if_match = True, None  # the first to cover it
         return self._above.put(
             key,
@@ -83,7 +83,7 @@ class OverlayStore:
         content_type: str | None = None,
         cache_control: str | None = None,
     ) -> None:
-        """Write the object ``source`` as ``key``, too, through this machine.
+        """Copy the object ``source`` to ``key`` by way of this machine.
 
         Raises ``ObjectNotFoundError`` and ``PreconditionFailedError``.
         """
@@ -91,7 +91,7 @@ class OverlayStore:
             path = Path(scratch, "object")
             self.download(source, path)
             if sha256_of(path) != sha256:
-                raise PreconditionFailedError(f"{source} in {self.url} has other content than expected")
+                raise PreconditionFailedError(f"{source} in {self.url} has different content than expected")
             self.upload(path, key, content_type=content_type, cache_control=cache_control)
 
     def list(self, prefix: str) -> Iterator[ObjectInfo]:

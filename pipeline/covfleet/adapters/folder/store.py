@@ -1,7 +1,7 @@
-"""The object store on a folder: what S3 gives a build, on one machine or on a shared file system.
+"""The object store in a folder, on one machine or on a shared file system: an alternative to S3.
 
-Objects are plain files under their keys. ``.covfleet-store/`` in the root holds unfinished writes and the
-lock of conditional replacements, so that listings and plain tools only ever meet whole objects.
+Objects are plain files named by their keys. ``.covfleet-store/`` in the root contains unfinished writes and
+the lock of replacements, so that listings and plain tools see only whole objects.
 """
 
 from __future__ import annotations
@@ -27,23 +27,23 @@ _INTERNAL = ".covfleet-store"
 
 _HINTS = {
     errno.ENOSPC: "The disk is full: free some space, or move the store with --store.",
-    errno.EDQUOT: "The disk quota is used up: free some space, or move the store with --store.",
+    errno.EDQUOT: "The disk quota is exhausted: free some space, or move the store with --store.",
     errno.EACCES: "Check the owner and the permissions of the store's folder.",
     errno.EROFS: "The file system is read-only: move the store with --store.",
     errno.EPERM: "The file system must allow it, and hard links: move the store with --store.",
     errno.EOPNOTSUPP: "The file system must allow it, and hard links: move the store with --store.",
-    errno.ENOTDIR: "A file lies where the store needs a folder: remove it.",
-    errno.EISDIR: "A folder lies where the store needs a file: remove it.",
+    errno.ENOTDIR: "There is a file where the store needs a folder: remove it.",
+    errno.EISDIR: "There is a folder where the store needs a file: remove it.",
     errno.ELOOP: "Objects must not be symbolic links: remove it.",
 }
 
 
 class LocalStore:
-    """An ``ObjectStore`` on a folder, which is made when something is written.
+    """An ``ObjectStore`` in a folder, which the first write creates.
 
-    An object's etag is the SHA-256 of its content. Symbolic links are no objects: a listing passes over
-    them, and a key that leads through one raises ``StoreError``. Content types and cache headers, which a
-    folder can't keep, are ignored.
+    An object's etag is the SHA-256 of its content. Symbolic links don't count as objects: listings skip them,
+    and a key whose path contains one raises ``StoreError``. Content types and cache headers, which a folder
+    can't keep, are ignored.
     """
 
     def __init__(self, root: Path) -> None:
@@ -109,7 +109,7 @@ class LocalStore:
         content_type: str | None = None,  # noqa: ARG002  a folder can't keep it
         cache_control: str | None = None,  # noqa: ARG002
     ) -> None:
-        """Write the object ``source`` as ``key``, too; a copy of its own, so that no damage hits both.
+        """Copy the object ``source`` to ``key``; the copy is separate, so that no damage affects both.
 
         Raises ``ObjectNotFoundError`` and ``PreconditionFailedError``.
         """
@@ -118,7 +118,7 @@ class LocalStore:
             with self._open(source) as file, part.open("xb") as copy:
                 shutil.copyfileobj(file, copy, 1 << 20)
             if sha256_of(part) != sha256:
-                raise PreconditionFailedError(f"{source} in {self.url} has other content than expected")
+                raise PreconditionFailedError(f"{source} in {self.url} has different content than expected")
 
         checked_key(source)
         self._write(key, write, self._replace)
@@ -126,8 +126,8 @@ class LocalStore:
     def list(self, prefix: str) -> Iterator[ObjectInfo]:
         """Yield every object whose key starts with ``prefix``, in the order of keys.
 
-        Only the folders that the prefix leads to are read, and no contents: the etags are not those of
-        ``get``, but do change with every write.
+        It reads only folders that match the prefix, and no contents: the etags differ from those of ``get``,
+        but also change with every write.
         """
         folder, slash, start = checked_prefix(prefix).rpartition("/")
         with self._explained("list", prefix):
@@ -136,18 +136,18 @@ class LocalStore:
     def _target(self, key: str) -> Path:
         folder, _, name = checked_key(key).rpartition("/")
         if name == _INTERNAL:
-            raise OSError(errno.EACCES, "the store keeps this name for itself", name)
+            raise OSError(errno.EACCES, "the store reserves this name", name)
         return self._folder(folder) / name
 
     def _folder(self, folder: str) -> Path:
-        """Return a folder's path; ``""`` is the root. Raises ``OSError`` for a link or the store's own."""
+        """Return a folder's path; ``""`` is the root. Raises ``OSError`` for a link or a reserved name."""
         path = self._root
         for part in folder.split("/") if folder else ():
             path /= part
             if part == _INTERNAL:
-                raise OSError(errno.EACCES, "the store keeps this folder for itself", str(path))
+                raise OSError(errno.EACCES, "the store reserves this folder", str(path))
             if path.is_symlink():
-                raise OSError(errno.ELOOP, "a symbolic link lies in the way", str(path))
+                raise OSError(errno.ELOOP, "there is a symbolic link in the path", str(path))
         return path
 
     def _open(self, key: str) -> BinaryIO:
@@ -156,10 +156,10 @@ class LocalStore:
         try:
             file = os.fdopen(os.open(target, flags), "rb")
         except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
-            raise ObjectNotFoundError(f"{self.url} holds no object {key}") from None
+            raise ObjectNotFoundError(f"{self.url} has no object {key}") from None
         if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
             file.close()
-            raise OSError(errno.EINVAL, "it is not a plain file", str(target))
+            raise OSError(errno.EINVAL, "it isn't a plain file", str(target))
         return file
 
     def _write(
@@ -182,9 +182,9 @@ class LocalStore:
 
     def _create(self, part: Path, target: Path) -> None:
         try:
-            target.hardlink_to(part)  # fails if the name is taken, atomically and on NFS too
+            target.hardlink_to(part)  # fails atomically if the name is taken, even on NFS
         except FileExistsError:
-            raise PreconditionFailedError(f"{target} exists already") from None
+            raise PreconditionFailedError(f"{target} already exists") from None
 
     def _replace(self, part: Path, target: Path) -> None:
         with self._lock():
@@ -197,12 +197,12 @@ class LocalStore:
             except FileNotFoundError:
                 present = ""
             if present != etag:
-                raise PreconditionFailedError(f"{target} is no longer what it was when it was read")
+                raise PreconditionFailedError(f"{target} has changed since it was read")
             part.replace(target)
 
     @contextlib.contextmanager
     def _lock(self) -> Iterator[None]:
-        """Keep all other replacements out, of this process and of others, while one is made."""
+        """Exclude all other replacements, of this process and of others, during this one."""
         with (self._internal() / "lock").open("ab") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
             yield
@@ -225,12 +225,12 @@ def _walk(directory: Path, folder: str, start: str) -> Iterator[ObjectInfo]:
         if entry.is_dir(follow_symlinks=False):
             yield from _walk(directory / entry.name, key, "")
         elif entry.is_file(follow_symlinks=False):
-            with contextlib.suppress(FileNotFoundError):  # removed since: it isn't there, then
+            with contextlib.suppress(FileNotFoundError):  # it was removed meanwhile
                 yield _info(key, entry.stat(follow_symlinks=False))
 
 
 def _entries(directory: Path, start: str) -> list[tuple[str, os.DirEntry[str]]]:
-    """Return what lies in a folder in the order of keys: folders sort as if their names ended with ``/``."""
+    """Return a folder's entries in the order of keys: folders sort as if their names ended with ``/``."""
     try:
         with os.scandir(directory) as entries:
             named = [(_printable(entry.name), entry) for entry in entries if entry.name != _INTERNAL]
@@ -250,5 +250,5 @@ def _info(key: str, found: os.stat_result) -> ObjectInfo:
 
 
 def _printable(name: str) -> str:
-    """Return a file's name as text that can be encoded again; only names that no key has are changed."""
+    """Return a file's name as text that can be encoded; this changes only names that no key can have."""
     return os.fsencode(name).decode("utf-8", "backslashreplace")

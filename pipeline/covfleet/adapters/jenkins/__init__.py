@@ -1,1 +1,1 @@
-"""A Jenkins controller over HTTP, and Groovy's own parser for the Jenkinsfile."""
+"""A Jenkins controller over HTTP, and a Groovy parser for the Jenkinsfile."""

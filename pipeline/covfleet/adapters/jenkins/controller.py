@@ -1,4 +1,4 @@
-"""The controller's port over python-jenkins."""
+"""The controller port, implemented with python-jenkins."""
 
 from __future__ import annotations
 
@@ -22,33 +22,33 @@ T = TypeVar("T")
 
 
 def open_controller(url: str, environ: Mapping[str, str]) -> JenkinsController:
-    """Return the controller at ``url``; nothing is asked yet.
+    """Return the controller at ``url`` without sending a request yet.
 
-    User and API token are ``JENKINS_USER`` and ``JENKINS_TOKEN``; without both one asks as nobody.
+    User and API token are ``JENKINS_USER`` and ``JENKINS_TOKEN``; without both, requests are anonymous.
 
     Raises:
-        ConfigurationError: no URL, one with a password in it, or only one of the two variables.
+        ConfigurationError: there is no URL, it contains a password, or only one of the two variables is set.
     """
     if not url:
         raise ConfigurationError(
-            "no Jenkins controller is set",
+            "no Jenkins controller is configured",
             hint='Set url = "https://…" in [tool.covfleet.jenkins], or COVFLEET_JENKINS__URL.',
         )
     parts = urlsplit(url)
     if parts.scheme not in {"http", "https"} or not parts.hostname or "@" in parts.netloc:
         raise ConfigurationError(
-            "jenkins.url is not of the form http(s)://host[:port][/path]",
-            hint="User and token don't stand in it: they come from JENKINS_USER and JENKINS_TOKEN.",
+            "jenkins.url must have the form http(s)://host[:port][/path]",
+            hint="Don't put user and token in it: set JENKINS_USER and JENKINS_TOKEN.",
         )
     user, token = (environ.get(name, "") for name in ("JENKINS_USER", "JENKINS_TOKEN"))
     if bool(user) != bool(token):
         lacking = "JENKINS_USER" if token else "JENKINS_TOKEN"
-        raise ConfigurationError(f"{lacking} is not set", hint="User and API token only work together.")
+        raise ConfigurationError(f"{lacking} isn't set", hint="Set both or neither: they work only together.")
     return JenkinsController(url.rstrip("/"), user, token)
 
 
 class JenkinsController:
-    """Implements ``controller.Controller``. Not safe for use from several threads."""
+    """Implements ``ports.Controller``. Not thread-safe."""
 
     def __init__(self, url: str, user: str, token: str, *, timeout_s: int = _TIMEOUT_S) -> None:
         self.url = url
@@ -61,7 +61,7 @@ class JenkinsController:
         found = response.headers.get("X-Jenkins")
         if not found:
             raise explained(
-                self._asked("find Jenkins"), NotJenkinsError("what answers doesn't say that it is")
+                self._asked("find Jenkins"), NotJenkinsError("the answer doesn't identify itself as Jenkins")
             )
         return found
 
@@ -97,10 +97,10 @@ class JenkinsController:
         self._ask(f"update the view {name}", lambda: self._client.reconfig_view(name, xml))
 
     def validate(self, jenkinsfile: str) -> str:
-        """Return what is wrong with a Jenkinsfile; the validator's status is 200 whatever it thinks."""
+        """Return the faults in a Jenkinsfile; the validator's status is 200 in any case."""
         form = {"jenkinsfile": jenkinsfile}
         said = self._post("validate a Jenkinsfile", "pipeline-model-converter/validate", form).text.strip()
-        return "" if _SOUND in said else said or "the validator said nothing"
+        return "" if _SOUND in said else said or "the validator gave no answer"
 
     def parameters(self, job: str) -> tuple[str, ...]:
         """Return the names of a job's parameters."""
@@ -108,10 +108,10 @@ class JenkinsController:
         return self._read(what, read.read_parameters, f"{_path(job)}/api/json", tree=read.JOB_TREE)
 
     def trigger(self, job: str, parameters: Mapping[str, str]) -> int:
-        """Ask for a build; in the body, since URLs are logged.
+        """Request a build, with the parameters in the body, as URLs are logged.
 
-        The controller answers 201 with the queue item's address, and 303 with that of one that waits with
-        the same parameters.
+        The controller answers 201 with the URL of the new queue item, or 303 with that of a waiting item that
+        has the same parameters.
         """
         what = f"start the job {job}"
         response = self._post(what, f"{_path(job)}/buildWithParameters", parameters)
@@ -127,7 +127,7 @@ class JenkinsController:
         return self._found(f"read the queue item {number}", read.read_item, path, tree=read.ITEM_TREE)
 
     def queue(self) -> tuple[QueueItem, ...]:
-        """Return everything that waits."""
+        """Return everything that is waiting."""
         tree = f"items[{read.ITEM_TREE}]"
         return self._read("read the queue", read.read_queue, "queue/api/json", tree=tree)
 
@@ -148,13 +148,13 @@ class JenkinsController:
         return self._found(what, read.read_stages, path) or ()
 
     def console(self, job: str, number: int, offset: int) -> Console:
-        """Return what the console holds from ``offset`` on."""
+        """Return the console output from ``offset`` on."""
         path = f"{_path(job)}/{number}/logText/progressiveText"
         response = self._get(f"read the console of build {number} of the job {job}", path, start=str(offset))
         size = response.headers.get("X-Text-Size", "")
         if not size.isdecimal():
-            raise self._nonsense("read the console", "what it answered is no piece of one")
-        # a console that is shorter than it was has lost its end to a crash, and came whole once more
+            raise self._nonsense("read the console", "the answer isn't a piece of a console")
+        # A console shorter than before lost its end in a crash, and the answer has all of it again.
         text = response.text if int(size) >= offset else ""
         return Console(text, int(size), more=response.headers.get("X-More-Data") == "true")
 
@@ -165,7 +165,7 @@ class JenkinsController:
         return explained(self._asked(what), NotJenkinsError(why))
 
     def _ask(self, what: str, ask: Callable[[], T]) -> T:
-        """Call python-jenkins; once more, with a new crumb, if the old one's session is gone."""
+        """Call python-jenkins; if the crumb's session has expired, call it again with a new crumb."""
         try:
             try:
                 return ask()
@@ -201,23 +201,23 @@ class JenkinsController:
 
 
 class _Client(jenkins.Jenkins):
-    """python-jenkins' session, authentication, crumbs and URLs, without some of its habits.
+    """python-jenkins' session, authentication, crumbs and URLs, with three corrections.
 
-    It follows redirects, which turns a POST into a GET and loses a queue item's address. It keeps only parts
-    of a refusal. It lets the encoding be guessed where the controller names none: it is UTF-8.
+    python-jenkins follows redirects, which turns a POST into a GET and loses a queue item's URL; it keeps
+    only parts of a refusal; and it guesses the encoding if the controller names none, which is always UTF-8.
     """
 
     _session: requests.Session
 
     def __init__(self, url: str, user: str | None, token: str | None, timeout_s: int) -> None:
-        logging.disable(logging.WARNING)  # it logs JENKINS_API_EXTRA_HEADERS, which may hold a secret
+        logging.disable(logging.WARNING)  # it logs JENKINS_API_EXTRA_HEADERS, which may contain a secret
         try:
             super().__init__(url, user, token, timeout=timeout_s)
         finally:
             logging.disable(logging.NOTSET)
 
     def send(self, method: str, path: str, **kwargs: Any) -> requests.Response:
-        """Send a request, with a crumb if there are any."""
+        """Send a request, with a crumb if the controller uses them."""
         response: requests.Response = self.jenkins_request(
             requests.Request(method, self.server + path, **kwargs), add_crumb=method == "POST"
         )
@@ -225,7 +225,7 @@ class _Client(jenkins.Jenkins):
 
     def _request(self, req: requests.Request, stream: bool | None = None) -> requests.Response:  # noqa: FBT001
         if not self._session.auth:
-            req.auth = lambda request: request  # without any, a login would be looked for in ~/.netrc
+            req.auth = lambda request: request  # otherwise requests would look for a login in ~/.netrc
         prepared = self._session.prepare_request(req)
         options = self._session.merge_environment_settings(
             prepared.url, {}, stream, self._session.verify, None

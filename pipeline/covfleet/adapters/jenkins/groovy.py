@@ -1,6 +1,6 @@
 """Groovy's own parser, through npm-groovy-lint (https://www.npmjs.com/package/npm-groovy-lint), on Java.
 
-It is asked for syntax errors alone: its rules of style are about Java programmers' Groovy.
+It checks only for syntax errors: its style rules are meant for Groovy in Java projects.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _PARSE_ERROR = "NglParseError"
 
 
 class GroovyLint:
-    """Implements ``jenkins.lint.Parser``. ``environ`` is the environment in which programs are looked for."""
+    """Implements ``jenkins.lint.Parser``. ``environ`` is the environment for finding and running programs."""
 
     name = PROGRAM
 
@@ -32,7 +32,7 @@ class GroovyLint:
         self._timeout_s = timeout_s
 
     def errors(self, groovy: str) -> str:
-        """Return the syntax errors of a Groovy file, each with ``@ line L, column C.``; empty if it is sound.
+        """Return the syntax errors of a Groovy file, each with ``@ line L, column C.``; empty without any.
 
         Raises:
             ServiceError: the program is missing, has no Java, or doesn't end.
@@ -44,12 +44,12 @@ class GroovyLint:
             raise _missing("java")
         with tempfile.TemporaryDirectory(prefix="covfleet-lint-") as folder:
             (Path(folder) / "Jenkinsfile").write_text(groovy, "utf-8")
-            # A configuration of the program's that lies around somewhere above has no say.
+            # Keeps the program from using a configuration file in a parent folder.
             (Path(folder) / ".groovylintrc.json").write_text('{"rules": {"UnnecessarySemicolon": "off"}}')
             return _messages(self._run(program, folder))
 
     def _run(self, program: str, folder: str) -> str:
-        """Run it without its server, which would stay behind; end it with its Java if it takes too long."""
+        """Run it without its server, which would stay behind; kill it and its Java after the timeout."""
         arguments = ["--noserver", "--output", "json", "--failon", "none", "--config", folder, "Jenkinsfile"]
         process = subprocess.Popen(
             [program, *arguments],
@@ -83,14 +83,14 @@ def _messages(output: str) -> str:
         errors = [error for file in files.values() for error in file["errors"]]
         return "\n".join(str(error["msg"]) for error in errors if error["rule"] == _PARSE_ERROR)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise PipelineError(f"{PROGRAM} answered something else than its report: {output[:200]!r}") from error
+        raise PipelineError(f"{PROGRAM} printed something other than its report: {output[:200]!r}") from error
 
 
 _HOW = {
-    PROGRAM: f"Install it: npm install --global {PROGRAM}@15.2.2. Or set jenkins.url to ask a controller.",
+    PROGRAM: f"Install it: npm install --global {PROGRAM}@15.2.2. Or set jenkins.url to use a controller.",
     "java": "Install Java 17 or newer (Debian: apt-get install default-jre-headless), or set jenkins.url.",
 }
 
 
 def _missing(program: str) -> ServiceError:
-    return ServiceError(f"no {program} was found, which parses Groovy", hint=_HOW[program])
+    return ServiceError(f"can't find {program}, which is needed to parse Groovy", hint=_HOW[program])

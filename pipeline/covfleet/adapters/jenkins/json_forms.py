@@ -1,4 +1,4 @@
-"""What a controller's JSON says, checked and in the port's own terms."""
+"""Validate a controller's JSON and translate it into the port's types."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from covfleet.adapters.jenkins.errors import CutOffError, NotJenkinsError
 from covfleet.ports.controller import Build, QueueItem, Stage, SubBuild
 
-_LAST_MS = 253_402_300_799_000  # the last second that Python has
+_LAST_MS = 253_402_300_799_000  # the last second that Python can represent
 
 
 class _Part(BaseModel):
@@ -129,7 +129,7 @@ _TIMES = "timestamp,duration,estimatedDuration"
 BUILD_TREE = f"number,url,queueId,building,result,{_TIMES},{_ACTIONS},{_SUB_BUILDS}"
 ITEM_TREE = "id,why,cancelled,executable[number],actions[parameters[name,value]],task[url]"
 JOB_TREE = "name,property[parameterDefinitions[name]]"
-"""What to ask for: without a tree the controller computes and sends everything that it knows."""
+"""The fields to request: without a tree, the controller computes and sends everything that it has."""
 
 
 def builds_tree(limit: int) -> str:
@@ -184,13 +184,13 @@ def _read(kind: type[_Model], text: str) -> _Model:
     except ValueError as error:
         raise CutOffError from error
     except RecursionError as error:
-        raise NotJenkinsError("its answer is too deep") from error
+        raise NotJenkinsError("its answer is nested too deeply") from error
     try:
         return kind.model_validate(value)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         where = ".".join(str(part) for part in first["loc"]) or "all of it"
-        raise NotJenkinsError(f"its answer is none of Jenkins': {where}: {first['msg']}") from error
+        raise NotJenkinsError(f"its answer isn't Jenkins' JSON: {where}: {first['msg']}") from error
 
 
 def _build(build: _Build, job: str) -> Build:
@@ -251,11 +251,11 @@ def _branch(revision: _Revision) -> str:
 
 
 def _full_name(url: str) -> str:
-    """Return the full name of the job that a URL (absolute, or relative to the controller) leads to."""
+    """Return the full name of the job in a URL, absolute or relative to the controller."""
     parts = urlsplit(url).path.split("/")
     names = []
     at = parts.index("job") if "job" in parts else len(parts)
-    while parts[at : at + 1] == ["job"]:  # a folder may itself be called "job"
+    while parts[at : at + 1] == ["job"]:  # a folder may itself be named "job"
         names += parts[at + 1 : at + 2]
         at += 2
     return "/".join(map(unquote, names))

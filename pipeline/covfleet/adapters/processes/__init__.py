@@ -1,1 +1,1 @@
-"""Workers and shards as plain processes of this machine."""
+"""Workers and shards as plain processes on this machine."""

@@ -1,4 +1,4 @@
-"""Which interpreter runs the application, and what starts its workers."""
+"""Find the application's interpreter, and launch its workers."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def project_python(settings: Settings, project: Path, environ: Mapping[str, str]
 
 
 def process_launcher(settings: Settings, project: Path, environ: Mapping[str, str]) -> ProcessLauncher:
-    """Return what starts workers as plain processes of this machine."""
+    """Return a launcher of workers as plain processes on this machine."""
     return ProcessLauncher(
         python=project_python(settings, project, environ),
         project=project,

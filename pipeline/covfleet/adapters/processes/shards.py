@@ -1,4 +1,4 @@
-"""Shards of a local run: each a ``covfleet shard K`` of its own, as Jenkins would start it."""
+"""The shards of a local run: each is a ``covfleet shard K`` process, as Jenkins would start it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _WORDS_BYTES = 4000
 
 
 class ShardCommand:
-    """A running shard; what it writes goes to a log file."""
+    """A running shard whose output goes to a log file."""
 
     def __init__(self, shard: int, command: Sequence[str], environment: Mapping[str, str], log: Path) -> None:
         self.shard = shard
@@ -23,19 +23,19 @@ class ShardCommand:
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
-                start_new_session=True,  # Ctrl-C reaches `covfleet run` alone, which stops its shards
+                start_new_session=True,  # Ctrl-C reaches only `covfleet run`, which stops its shards
             )
 
     def poll(self) -> int | None:
-        """Return its exit status (negative: the signal that killed it), ``None`` while it runs."""
+        """Return its exit status (negative: the signal that killed it), or ``None`` while it is running."""
         return self._process.poll()
 
     def terminate(self) -> None:
-        """Ask it to stop its workers and end."""
+        """Ask it to stop its workers and exit."""
         self._process.terminate()
 
     def kill(self) -> None:
-        """End it and wait."""
+        """Kill it and wait for its end."""
         self._process.kill()
         self._process.wait()
 

@@ -1,4 +1,4 @@
-"""Workers as plain subprocesses of this machine."""
+"""Workers as plain subprocesses on this machine."""
 
 from __future__ import annotations
 
@@ -19,17 +19,18 @@ _KEPT_FROM_TESTS = ("AWS_", "COVFLEET_", "COVERAGE_", "PYTEST_XDIST_", "PYTEST_C
 
 
 def tests_environment(environ: Mapping[str, str], extra: Mapping[str, str]) -> dict[str, str]:
-    """Return the environment for the tests: this one's, without credentials and another run's traces.
+    """Return the environment for the tests: ours, without credentials and variables of other test runs.
 
-    Tested code is not trusted with AWS credentials; what it does need is named in ``[tool.covfleet.env]``.
-    Compiled bytecode stays beside the sources, as after any run of pytest: the next worker needn't compile.
+    The tested code is not trusted with AWS credentials; ``[tool.covfleet.env]`` sets the variables that it
+    does need. Compiled bytecode stays beside the sources, as after any run of pytest, so the next worker
+    needn't compile.
     """
     kept = {name: value for name, value in environ.items() if not name.startswith(_KEPT_FROM_TESTS)}
     return {**kept, **extra}
 
 
 class ProcessLauncher:
-    """Starts workers with the application's interpreter, each in a process group of its own."""
+    """Starts workers with the application's interpreter, each in its own process group."""
 
     def __init__(self, python: str, project: Path, environment: Mapping[str, str], worker: Path) -> None:
         self._python = python
@@ -38,7 +39,7 @@ class ProcessLauncher:
         self._worker = worker
 
     def launch(self, spec: WorkerSpec) -> ProcessWorker:
-        """Start a worker. Raises ``WorkerError`` if the interpreter can't be run."""
+        """Start a worker. Raises ``WorkerError`` if the interpreter can't run."""
         command = [self._python, str(self._worker), str(spec.output_dir)]
         try:
             process = subprocess.Popen(
@@ -81,7 +82,7 @@ class ProcessWorker:
                 del self._tail[:-STDERR_TAIL_BYTES]
 
     def send(self, line: bytes) -> None:
-        """Write one line; that the worker is dead shows in ``receive``."""
+        """Write one line; ``receive`` notices a dead worker."""
         try:
             self._stdin.write(line)
             self._stdin.flush()
@@ -89,7 +90,7 @@ class ProcessWorker:
             return
 
     def receive(self, timeout_s: float) -> bytes | None:
-        """Return the next line, ``None`` if none came in time. Raises ``EOFError`` when it is gone."""
+        """Return the next line, or ``None`` after ``timeout_s`` seconds. Raises ``EOFError`` at the end."""
         while (end := self._buffer.find(b"\n", self._searched)) < 0:
             self._searched = len(self._buffer)
             if not self._selector.select(timeout_s):
@@ -104,7 +105,7 @@ class ProcessWorker:
         return line
 
     def stop(self, grace_s: float) -> WorkerExit:
-        """End the worker and all that it started: SIGTERM, then SIGKILL after ``grace_s`` seconds."""
+        """Stop the worker and all its children: SIGTERM, then SIGKILL after ``grace_s`` seconds."""
         if self._exit is None:
             self._signal_group(signal.SIGTERM)
             try:
@@ -112,8 +113,8 @@ class ProcessWorker:
             except subprocess.TimeoutExpired:
                 self._signal_group(signal.SIGKILL)
                 self._process.wait()
-            self._signal_group(signal.SIGKILL)  # what it left running
-            self._drain.join(timeout=1)  # a child that moved to a session of its own may hold the pipe open
+            self._signal_group(signal.SIGKILL)  # whatever it left running
+            self._drain.join(timeout=1)  # a child in a session of its own may hold the pipe open
             tail = self._tail.decode("utf-8", "replace")
             self._exit = WorkerExit(self._process.returncode, stderr_tail=tail)
             self._close()

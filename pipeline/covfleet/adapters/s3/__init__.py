@@ -1,1 +1,1 @@
-"""A store on S3, or on any server that speaks its protocol."""
+"""A store on S3, or on any compatible server."""

@@ -1,10 +1,10 @@
-"""The object store on S3, or on any server that speaks its protocol, through boto3.
+"""The object store on S3, or on any compatible server, through boto3.
 
-boto3's own retries are off: it doesn't retry a conflict, expired credentials or a damaged body, and two loops
-around each other would multiply their attempts. The one loop here counts every request that is sent.
+boto3's own retries are off: it doesn't retry a conflict, expired credentials or a damaged body, and two
+nested loops would multiply their attempts. The only loop, here, counts every request.
 
-Every object carries the SHA-256 of its content twice: as S3's checksum, which the server verifies when it is
-written, and as metadata of our own, which is verified when it is read, whatever the server does.
+Every object carries the SHA-256 of its content twice: as S3's checksum, which the server verifies on writing,
+and as our own metadata, which this module verifies on reading, whatever the server does.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ _LONGEST_WAIT_S = 10.0
 class S3Store:
     """An ``ObjectStore`` in a bucket, below a prefix.
 
-    Objects are sent in one request each, so they have 5 GB at most and every write can be conditional.
+    Each object is uploaded in one request, so it can be 5 GB at most and every write can be conditional.
     """
 
     def __init__(
@@ -137,10 +137,10 @@ class S3Store:
         content_type: str | None = None,
         cache_control: str | None = None,
     ) -> None:
-        """Let S3 write the object ``source`` as ``key``, too.
+        """Let S3 copy the object ``source`` to ``key``.
 
-        S3 verifies the SHA-256 that was stored beside the source; whatever the server does, the source must
-        still be the one that carries ours, and the copy the same as it.
+        S3 verifies the SHA-256 stored with the source. Whatever the server does, the source must also carry
+        the expected SHA-256 in our metadata, and the copy must equal the source.
 
         Raises ``ObjectNotFoundError`` and ``PreconditionFailedError``.
         """
@@ -150,10 +150,10 @@ class S3Store:
         self._call("copy", checked_key(key), lambda client: self._copy(client, source, key, sha256, given))
 
     def list(self, prefix: str) -> Iterator[ObjectInfo]:
-        """Yield every object whose key starts with ``prefix``, in the order of keys, however many.
+        """Yield every object whose key starts with ``prefix``, in the order of keys.
 
-        All are listed first, and sorted here: some servers (SeaweedFS, S3's directory buckets) list folder by
-        folder. The empty objects that S3's console makes to show a folder are left out.
+        The whole listing is sorted here, as some servers (SeaweedFS, S3's directory buckets) list folder by
+        folder. The empty objects that S3's console creates to show a folder are left out.
         """
         checked_prefix(prefix)
         found = (self._info(item) for page in self._pages(prefix) for item in page.get("Contents", []))
@@ -168,7 +168,7 @@ class S3Store:
             max_pool_connections=settings.connections,
             s3={"addressing_style": settings.addressing},
         )
-        try:  # a session of its own: the default one is not safe to use from several threads
+        try:  # a separate session: the default one isn't thread-safe
             session = boto3.session.Session(region_name=settings.region)
             return session.client("s3", endpoint_url=self._endpoint_url, config=config)
         except (BotoCoreError, ValueError) as error:
@@ -178,7 +178,7 @@ class S3Store:
             ) from error
 
     def _call(self, operation: Operation, key: str, attempt: Callable[[S3Client], T]) -> T:
-        """Return what ``attempt`` returns, trying again while that may help. ``key`` is for the message."""
+        """Return the result of ``attempt``, retrying while that may help; ``key`` is for the message."""
         tried = 0
         while True:
             client = self._client
@@ -194,7 +194,7 @@ class S3Store:
             self._sleep(_wait_s(tried))
 
     def _renew(self, stale: S3Client) -> None:
-        """Look the credentials up again: what wrote them to the shared file may have written new ones."""
+        """Load the credentials again: there may be new ones in the shared file meanwhile."""
         with self._renewing:
             if self._client is stale:
                 self._client = self._connect()
@@ -219,7 +219,7 @@ class S3Store:
     def _copy(self, client: S3Client, source: str, key: str, sha256: str, options: Any) -> None:
         found = client.head_object(Bucket=self._bucket, Key=self._base + source)
         if found["Metadata"].get(_DIGEST) != sha256:
-            raise PreconditionFailedError(f"{self.url}/{source} has other content than expected")
+            raise PreconditionFailedError(f"{self.url}/{source} has different content than expected")
         answer = client.copy_object(
             Bucket=self._bucket,
             Key=self._base + key,
@@ -233,10 +233,10 @@ class S3Store:
         copied: Any = answer["CopyObjectResult"]
         if checksum := copied.get("ChecksumSHA256"):
             same = base64.b64decode(checksum).hex() == sha256
-        else:  # a server without checksums: its etags are those of the content
+        else:  # a server without checksums derives etags from the content
             same = _etag(copied).strip('"') == _etag(found).strip('"')
         if not same:
-            raise DamagedObjectError("the copy isn't what was copied")
+            raise DamagedObjectError("the copy differs from its source")
 
     def _receive(self, client: S3Client, key: str, sink: BinaryIO) -> str:
         sink.seek(0)
@@ -271,8 +271,8 @@ class S3Store:
 
 
 def _etag(answer: Any) -> str:
-    if not answer.get("ETag"):  # a login page or a web server says 200 OK to everything
-        raise DamagedObjectError("the answer has no ETag, so it didn't come from S3")
+    if not answer.get("ETag"):  # a login page or a web server answers everything with 200 OK
+        raise DamagedObjectError("the response has no ETag, so it didn't come from S3")
     return str(answer["ETag"])
 
 
@@ -281,6 +281,6 @@ def _shows_folder(info: ObjectInfo) -> bool:
 
 
 def _wait_s(tried: int) -> float:
-    """Return how long to wait before the next attempt: doubling, with jitter so that shards spread out."""
+    """Return the wait before the next attempt: it doubles each time, with jitter to spread the shards."""
     longest = min(_LONGEST_WAIT_S, _FIRST_WAIT_S * 2.0 ** (tried - 1))
-    return longest * random.uniform(0.5, 1.0)  # noqa: S311 - no secret
+    return longest * random.uniform(0.5, 1.0)  # noqa: S311 - not a secret
