@@ -87,7 +87,7 @@ def test_interrupted_it_ends_with_130_and_keeps_what_was_merged(planned: Planned
     time.sleep(1)  # by then it has merged all that is there, and looks for more
     follower.send_signal(signal.SIGINT)
     assert follower.wait(30) == InterruptedRunError.exit_code
-    assert "goes on from there" in (tmp_path / "log").read_text()
+    assert "run the same command again to resume" in (tmp_path / "log").read_text()
     with Growing(file, f"{build.keys.commit}/{build.keys.build}") as growing:
         assert growing.merged
     (tmp_path / "held back").rename(result)

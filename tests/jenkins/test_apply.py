@@ -170,7 +170,7 @@ def test_a_hash_in_a_version_orders_nothing() -> None:
 def test_a_job_that_somebody_else_made_is_refused_and_can_be_adopted() -> None:
     jobs, has = {"team/x": job_xml("A")}, {"team/x": job_xml("B")}
     [refusal] = decided(jobs, has).refusals
-    assert "team/x exists and was not made by covfleet: `--adopt team/x` takes it over" in refusal
+    assert "team/x exists and wasn't created by covfleet: `--adopt team/x` takes it over" in refusal
     taken = decided(jobs, has, Rules(REPOSITORY, {}, (), ["team/x"]))
     assert not taken.refusals
     assert [each.name for each in taken.pending if each.kind == "job"] == ["team/x"]
@@ -196,7 +196,7 @@ def test_a_job_where_a_folder_should_be_is_refused() -> None:
 
 def test_adopting_what_is_not_made_is_refused() -> None:
     [refusal] = decided({"x": job_xml("A")}, {}, Rules(REPOSITORY, {}, (), ["y"])).refusals
-    assert refusal == "--adopt y: covfleet makes no job or view of that name, only x"
+    assert refusal == "--adopt y: covfleet generates no such job or view, only x"
 
 
 def test_all_refusals_come_together() -> None:
@@ -211,7 +211,7 @@ def test_a_job_that_cannot_be_read_is_refused(xml: str) -> None:
 
 
 def test_multi_jobs_in_a_circle_are_an_error() -> None:
-    with pytest.raises(ConfigurationError, match="circle: "):
+    with pytest.raises(ConfigurationError, match="cycle: "):
         wanted(Definitions({"a": multijob("b"), "b": multijob("a")}, {}), REPOSITORY)
 
 
@@ -241,7 +241,7 @@ def test_an_applied_job_is_unchanged() -> None:
     [
         (lambda xml: xml.replace("make", "rm"), "it was changed on the controller"),
         (lambda xml: xml.replace("</builders>", "<b/></builders>"), "it was changed on the controller"),
-        (lambda xml: re.sub(r"-[0-9a-f]{12}\]", "]", xml), "an earlier apply was cut short"),
+        (lambda xml: re.sub(r"-[0-9a-f]{12}\]", "]", xml), "an earlier apply was interrupted"),
     ],
 )
 def test_what_differs_on_the_controller_is_put_right(change: Callable[[str], str], why: str) -> None:
@@ -371,7 +371,7 @@ def test_what_an_apply_that_broke_off_left_is_finished_by_the_next(
     assert "team/cov/covfleet-multi" not in normalising.jobs
     status, out, _ = covfleet(normalising, "apply")
     assert status == 0
-    assert "update     job     team/cov/covfleet-shard  (an earlier apply was cut short)" in out
+    assert "update     job     team/cov/covfleet-shard  (an earlier apply was interrupted)" in out
     assert covfleet(normalising, "apply")[2] == "no changes\n"
 
 

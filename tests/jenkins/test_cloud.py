@@ -267,7 +267,7 @@ def test_a_machine_that_cannot_install_fails_instead_of_running_without(
         check=False,
     )
     assert ran.returncode != 0
-    assert "given up: dnf install" in ran.stderr
+    assert "giving up: dnf install" in ran.stderr
     assert cloud(load, project)["templates"][0]["initScript"] == "cloud-init status --wait --long"
 
 

@@ -397,9 +397,7 @@ def test_wrong_credentials_are_told_and_never_shown(jenkins: FakeJenkins) -> Non
     with pytest.raises(JenkinsError, match=r"doesn't accept the user ops \(401\)") as raised:
         wrong.trigger("x", {})
     assert "JENKINS_TOKEN" in raised.value.hint
-    with pytest.raises(
-        JenkinsError, match="an anonymous user lacks the permission Overall/Read"
-    ) as nobody:
+    with pytest.raises(JenkinsError, match="an anonymous user lacks the permission Overall/Read") as nobody:
         JenkinsController(jenkins.url, "", "").queue()
     assert "JENKINS_USER" in nobody.value.hint
     for error in (raised.value, nobody.value):

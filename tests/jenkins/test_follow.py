@@ -127,7 +127,7 @@ def test_a_request_that_was_cancelled_is_told(
 ) -> None:
     number = controller.trigger("covfleet", PARAMETERS)
     jenkins.items[number].cancelled = True
-    with pytest.raises(InterruptedRunError, match="taken out of the queue"):
+    with pytest.raises(InterruptedRunError, match="removed from the queue"):
         follower(controller, display, HandClock()).follow(TriggeredBuild(queue_item=number))
 
 
@@ -137,7 +137,7 @@ def test_a_request_that_is_nowhere_is_told(
     number = controller.trigger("covfleet", PARAMETERS)
     jenkins.items.clear()
     clock = HandClock()
-    with pytest.raises(JenkinsError, match="neither in the queue nor a build") as raised:
+    with pytest.raises(JenkinsError, match="no longer in the queue nor among the builds") as raised:
         follower(controller, display, clock).follow(TriggeredBuild(queue_item=number))
     assert "covfleet jenkins run" in raised.value.hint
     assert clock.sleeps < 20
@@ -157,7 +157,7 @@ def test_a_restart_in_the_middle_loses_and_repeats_nothing(
     build = follower(controller, display, clock, show_console=True).follow(TriggeredBuild(queue_item=number))
     assert build.result == "SUCCESS"
     assert display.text == "".join(f"line {n}\n" for n in range(1, 9))
-    assert "waiting for it to come back" in display.lines[0]
+    assert "waiting for the controller to come back" in display.lines[0]
     assert display.lines[-1] == "the controller is back"
 
 
@@ -353,7 +353,7 @@ def test_what_happened_is_told_once() -> None:
     told = [line.plain for moment in moments for line in news.lines(moment)]
     assert told == [
         "in the queue (2 before it): Waiting for an executor",
-        "team/covfleet #17 runs: https://ci/x/",
+        "team/covfleet #17 is running: https://ci/x/",
         "Plan: SUCCESS, 12 s",
         "shards, shard 1: FAILURE",
         "team/covfleet #17 ended: UNSTABLE, 1 min 23 s",

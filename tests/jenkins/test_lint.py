@@ -221,13 +221,13 @@ def test_a_step_whose_plugin_is_absent_or_too_old_is_named_with_versions(
         "newer: the controller has 948.v2c72a_091b_b_68"
     )
     assert absent.startswith(
-        "Jenkinsfile:7:17: error: the step junit needs the plugin junit: it is not installed"
+        "Jenkinsfile:7:17: error: the step junit needs the plugin junit: it isn't installed"
     )
 
 
 def test_a_controller_without_any_plugin_lacks_all(jenkins: FakeJenkins, lint: Lint) -> None:
     jenkins.plugins.clear()
-    assert lint(SOUND, on=jenkins)[1].count("it is not installed") == 2
+    assert lint(SOUND, on=jenkins)[1].count("it isn't installed") == 2
 
 
 def test_steps_of_the_settings_are_known_with_their_plugins(
@@ -241,7 +241,7 @@ def test_steps_of_the_settings_are_known_with_their_plugins(
     assert status == 2
     assert out == (
         "Jenkinsfile:8:17: error: the step slackSend needs the plugin slack 700.v1 or newer: "
-        "it is not installed, or not active\n"
+        "it isn't installed, or not active\n"
     )
     jenkins.plugins["slack"] = "761.v2a_8770f0d169"
     assert lint(text, on=jenkins)[:2] == (0, "")

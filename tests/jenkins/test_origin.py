@@ -110,7 +110,7 @@ def test_the_head_of_a_change_is_found_behind_the_merge_that_jenkins_made(world:
     assert world.head() != head
     origin = world.origin(**CHANGE, GIT_COMMIT=world.head())
     assert origin.checkout.commit == head == git(world.host, "rev-parse", "refs/pull/12/head")
-    assert origin.notes == (f"commit {head}: the head of change 12; it was merged with main",)
+    assert origin.notes == (f"commit {head}: the head of change 12, which is merged with main here",)
     assert origin.checkout.files == ("app.py", "change.py", "change_more.py", "target.py")
 
 
@@ -194,7 +194,7 @@ def test_a_merge_of_more_than_two_is_an_error(world: World) -> None:
         "-m",
         "octopus",
     )
-    with pytest.raises(ConfigurationError, match="can't be told"):
+    with pytest.raises(ConfigurationError, match="can't determine the head commit"):
         world.origin(**CHANGE)
 
 
@@ -217,7 +217,7 @@ def test_a_shallow_clone_of_a_hosts_merge_is_told_by_the_branch_of_the_change(wo
 
 def test_a_change_without_a_repository_is_an_error(tmp_path: Path) -> None:
     found = Checkout(str(tmp_path), "c" * 40, "local", ())
-    with pytest.raises(ConfigurationError, match="no git repository"):
+    with pytest.raises(ConfigurationError, match="isn't a git repository"):
         in_jenkins(found, None, JenkinsBuild(commit="a" * 40, change="12"))
 
 
@@ -273,7 +273,9 @@ def test_files_that_git_does_not_know_are_told_and_stay_out_of_the_project(world
     origin = world.origin(BRANCH_NAME="main")
     assert origin.checkout.commit == world.head()
     assert origin.checkout.files == ("app.py", "target.py")
-    assert origin.notes == ("not in the commit, so not in the project: b.log, left over.py, 'new\\nline.py'",)
+    assert origin.notes == (
+        "not part of the project, as git doesn't track them: b.log, left over.py, 'new\\nline.py'",
+    )
     for number in range(9):
         (world.workspace / f"c{number}").write_text("")
     assert world.origin(BRANCH_NAME="main").notes[0].endswith("and 7 more")
@@ -293,9 +295,7 @@ def test_a_changed_file_of_the_commit_is_an_error_that_names_it(world: World, ch
         path.write_text("x = 2\n")
     if change == "stage":
         git(world.workspace, "add", ".")
-    with pytest.raises(
-        ConfigurationError, match=rf"is not commit {world.head()}: changed in it app\.py"
-    ) as caught:
+    with pytest.raises(ConfigurationError, match=rf"differs from commit {world.head()}: app\.py") as caught:
         world.origin(BRANCH_NAME="main")
     assert caught.value.exit_code == 2
     assert "--commit" in caught.value.hint

@@ -238,7 +238,7 @@ def test_a_folder_where_nothing_can_be_written_only_costs_time(
             store.put(KEYS.result(batch), to_json(result))
             combination.advance()
         combined = combination.finish(allow_partial=False)
-    assert "can't be in advance" in said[0]
+    assert "can't be merged in advance" in said[0]
     assert raw_digest(combined.data_file) == raw_digest(expected.data_file)
 
 
@@ -318,7 +318,7 @@ def test_a_shard_that_fell_silent_at_the_end_is_named_in_the_ledger(
     store.put(KEYS.shard(2), to_json(Heartbeat(2, "token", beat=3, state=state)))
     ledger = followed(ahead, store, build).ledger
     assert ledger.verdict == "complete"
-    assert any("fell silent" in note and "shard 2" in note for note in ledger.notes) == noted
+    assert any("went silent" in note and "shard 2" in note for note in ledger.notes) == noted
 
 
 def test_a_heartbeat_that_cannot_be_read_is_no_sign_of_life_and_no_end(

@@ -84,7 +84,7 @@ def test_a_source_that_cannot_be_reported_is_told_at_once_and_ends_nothing(
     build = HandmadeBuild.planned(store, tmp_path / "project", BATCHES, FILES | {"app/m0.py": "def (:\n"})
     give(build, tmp_path, 0)
     [said] = rehearse(tmp_path, store)
-    assert "no reports can be made" in said
+    assert "the reports can't be written" in said
     assert "app/m0.py" in said
 
 

@@ -1,1 +1,1 @@
-"""Jenkins: what it reads, rendered from templates, and the controller, driven from here."""
+"""Jenkins: render the files that it reads from templates, and drive the controller from here."""

@@ -1,7 +1,7 @@
-"""Bring a controller's jobs, folders and views to what the settings ask for: decide first, act later.
+"""Bring a controller's jobs, folders and views in line with the settings: decide first, act later.
 
-``look`` reads what there is, ``decide`` compares (and does nothing else), ``perform`` writes. Nothing is
-ever deleted, and a folder that exists is left as it is.
+``look`` reads the present state, ``decide`` only compares, ``perform`` writes. Nothing is ever deleted, and
+existing folders stay unchanged.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _CHILD = ".//com.tikal.jenkins.plugins.multijob.PhaseJobsConfig/jobName"
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What there should be: names in full, folders included, and its XML without a mark."""
+    """A wanted item: its full name with folders, and its XML without a mark."""
 
     kind: Kind
     name: str
@@ -38,13 +38,13 @@ class Wanted:
 
     @property
     def key(self) -> Key:
-        """What tells it from all others: a view may be called as a job is."""
+        """Its unique key: a view may have the same name as a job."""
         return self.kind, self.name
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What a controller has: the XML of what is wanted or named and exists, and its plugins' versions."""
+    """A controller's state: the XML of existing items that are wanted or named, and the plugins' versions."""
 
     xml: Mapping[Key, str]
     plugins: Mapping[str, str]
@@ -52,28 +52,28 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """What decides besides the XML itself."""
+    """The input of the decision besides the XML."""
 
-    owner: str  # the repository's address, as in the marks
-    least: Mapping[str, str]  # least versions of plugins
+    owner: str  # the repository's URL, as in the marks
+    least: Mapping[str, str]  # minimum versions of plugins
     steps: Sequence[tuple[str, str]] = ()  # plugin, and the step of the Jenkinsfile that needs it
     adopt: Collection[str] = ()  # full names of jobs and views that may be taken over
 
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """One thing to do, or to leave as it is."""
+    """One item to create, to update or to leave unchanged."""
 
     action: Action
     kind: Kind
     name: str
     xml: str  # with the mark
-    before: str = ""  # what the controller has
+    before: str = ""  # the controller's XML
     why: str = ""
 
     @property
     def difference(self) -> str:
-        """A unified diff of what would change; empty without a change."""
+        """A unified diff of the change; empty without one."""
         if self.action == "unchanged":
             return ""
         before = parse(self.before, self.name) if self.before else None
@@ -82,7 +82,7 @@ class Operation:
 
 @dataclass(frozen=True, slots=True)
 class Changes:
-    """What is to be done, in its order, and what stands in the way of all of it."""
+    """The operations in their order, and the refusals, any of which prevents all of them."""
 
     operations: tuple[Operation, ...]
     refusals: tuple[str, ...]
@@ -93,29 +93,31 @@ class Changes:
         return tuple(each for each in self.operations if each.action != "unchanged")
 
     def check(self) -> None:
-        """Raise ``ConfigurationError`` with every refusal, if there is one."""
+        """Raise ``ConfigurationError`` with all refusals, if there are any."""
         if self.refusals:
             raise ConfigurationError(
                 "nothing was changed on the controller:\n"
                 + "\n".join(f"  - {each}" for each in self.refusals),
-                hint="`covfleet jenkins apply --dry-run` shows what would be done once that is settled.",
+                hint="Once these are resolved, `covfleet jenkins apply --dry-run` shows what would change.",
             )
 
 
 def wanted(definitions: Definitions, owner: str) -> tuple[Wanted, ...]:
-    """Return folders, jobs and views in the order in which they can be made.
+    """Return folders, jobs and views in an order in which they can be created.
 
-    Folders come first, outer ones before inner ones; the jobs that a multi-job names before it; views last.
+    Folders come first, outer ones before inner ones; then jobs, a multi-job's children before it; then views.
 
     Raises:
-        ConfigurationError: multi-jobs name each other in a circle.
+        ConfigurationError: multi-jobs name each other in a cycle.
     """
     names = [*definitions.jobs, *definitions.views]
     folders = sorted(
         {folder for name in names for folder in _folders(name)}, key=lambda name: name.count("/")
     )
     described = ET.Element(_FOLDER)
-    ET.SubElement(described, "description").text = f"Made by covfleet for {owner}; everything may lie in it."
+    ET.SubElement(
+        described, "description"
+    ).text = f"Created by covfleet for {owner}; it may contain anything else, too."
     return (
         *(Wanted("folder", name, text_of(described)) for name in folders),
         *(Wanted("job", name, definitions.jobs[name]) for name in _children_first(definitions.jobs)),
@@ -124,7 +126,7 @@ def wanted(definitions: Definitions, owner: str) -> tuple[Wanted, ...]:
 
 
 def look(controller: Controller, items: Sequence[Wanted]) -> Found:
-    """Read everything that the decision needs from a controller."""
+    """Read everything that the decision needs from the controller."""
     found: dict[Key, str] = {}
     for item in items:
         read = controller.view_xml if item.kind == "view" else controller.job_xml
@@ -139,7 +141,7 @@ def look(controller: Controller, items: Sequence[Wanted]) -> Found:
 
 
 def decide(items: Sequence[Wanted], found: Found, rules: Rules) -> Changes:
-    """Compare what is wanted with what there is. Asks nobody and changes nothing."""
+    """Compare the wanted items with the controller's state, without any request or change."""
     refusals = [*_unknown_adoptions(items, rules), *_missing_children(items, found)]
     needs = [(plugin, f"the {item.kind} {item.name}") for item in items for plugin in _plugins(item, found)]
     refusals += map(str, lacks([*needs, *rules.steps], found.plugins, rules.least))
@@ -153,13 +155,13 @@ def decide(items: Sequence[Wanted], found: Found, rules: Rules) -> Changes:
 
 
 def perform(changes: Changes, controller: Controller, on_done: Callable[[Operation], None]) -> None:
-    """Do what was decided, in order, and tell of each operation once it is done.
+    """Perform the operations in order, and report each one when it is done.
 
-    What fails leaves what was done before it; doing it all again goes on from there.
+    If one fails, those before it stay done; the next apply continues from there.
 
     Raises:
-        ConfigurationError: something stands in the way; nothing was done.
-        JenkinsError: the controller refused, or something has changed there since it was looked at.
+        ConfigurationError: there are refusals; nothing was done.
+        JenkinsError: the controller refused, or an item has changed there since ``look``.
     """
     changes.check()
     for operation in changes.operations:
@@ -169,16 +171,16 @@ def perform(changes: Changes, controller: Controller, on_done: Callable[[Operati
 
 
 def _operation(item: Wanted, before: str | None, rules: Rules) -> Operation:
-    """Decide on one item. Raises ``JenkinsError`` if it may not be touched."""
+    """Decide on one item. Raises ``JenkinsError`` if it must not be changed."""
     root = parse(item.xml, item.name)
     mark = Mark(rules.owner, content_hash(root))
     after = item.xml if item.kind == "folder" else text_of(marked(root, mark))
     if before is None:
-        return Operation("create", item.kind, item.name, after, why="there is none")
+        return Operation("create", item.kind, item.name, after, why="it doesn't exist")
     has = parse(before, item.name)
     if has.tag != root.tag:
         raise JenkinsError(
-            f"{item.name} exists on the controller as something else than a {item.kind} of ours ({has.tag}): "
+            f"{item.name} exists on the controller, but not as a {item.kind} of covfleet's type ({has.tag}): "
             "rename or delete it there, or choose another name"
         )
     if item.kind == "folder":
@@ -186,7 +188,7 @@ def _operation(item: Wanted, before: str | None, rules: Rules) -> Operation:
     was = mark_of(has)
     if was is None or was.owner != rules.owner:
         if item.name not in rules.adopt:
-            whose = f"belongs to {was.owner}" if was else "was not made by covfleet"
+            whose = f"belongs to {was.owner}" if was else "wasn't created by covfleet"
             raise JenkinsError(
                 f"the {item.kind} {item.name} exists and {whose}: `--adopt {item.name}` takes it over"
             )
@@ -196,11 +198,11 @@ def _operation(item: Wanted, before: str | None, rules: Rules) -> Operation:
 
 
 def _stale(was: Mark, mark: Mark, has: Element, root: Element) -> str:
-    """Say why what the controller has is not what is wanted; empty if it is."""
+    """Return why the controller's item is out of date; empty if it is up to date."""
     if was.sent != mark.sent:
         return "settings or templates have changed"
     if not was.kept:
-        return "an earlier apply was cut short"
+        return "an earlier apply was interrupted"
     if was.kept != state_hash(has):
         return "it was changed on the controller"
     if lost := parameters(root) - parameters(has):
@@ -209,7 +211,7 @@ def _stale(was: Mark, mark: Mark, has: Element, root: Element) -> str:
 
 
 def _write(operation: Operation, controller: Controller) -> None:
-    """Create or update, then add to the mark what the controller made of it."""
+    """Create or update an item, then add a hash of the controller's form of it to the mark."""
     name = operation.name
     if operation.kind == "view":
         read, create, update = controller.view_xml, controller.create_view, controller.update_view
@@ -221,8 +223,8 @@ def _write(operation: Operation, controller: Controller) -> None:
         now = read(name)
         if now is None or content_hash(parse(now, name)) != content_hash(parse(operation.before, name)):
             raise JenkinsError(
-                f"the {operation.kind} {name} has changed on the controller since it was looked at",
-                hint="Somebody else works on it. Run `covfleet jenkins apply` again.",
+                f"the {operation.kind} {name} has changed on the controller during the apply",
+                hint="Somebody else is working on it. Run `covfleet jenkins apply` again.",
             )
         update(name, operation.xml)
     sent = parse(operation.xml, name)
@@ -233,14 +235,14 @@ def _write(operation: Operation, controller: Controller) -> None:
 
 
 def _plugins(item: Wanted, found: Found) -> list[str]:
-    """Return what an item needs; a folder that exists needs nothing more."""
+    """Return the plugins that an item needs; an existing folder needs none."""
     if item.kind == "folder" and item.key in found.xml:
         return []
     return sorted(plugins_of(parse(item.xml, item.name)))
 
 
 def _missing_children(items: Sequence[Wanted], found: Found) -> Iterator[str]:
-    """Yield the jobs that multi-jobs name and that won't be there: Jenkins counts them as successes."""
+    """Yield the jobs that multi-jobs name and that won't exist: Jenkins counts them as successes."""
     there = {name for kind, name in found.xml if kind == "job"}
     there |= {item.name for item in items if item.kind == "job"}
     seen = set()
@@ -249,18 +251,18 @@ def _missing_children(items: Sequence[Wanted], found: Found) -> Iterator[str]:
             seen.add((parent, candidates))
             yield (
                 f"the multi-job {parent} names the job {candidates[0]}, which is neither on the controller "
-                "nor among the jobs to be made: Jenkins would pass over it in silence"
+                "nor among the generated jobs: Jenkins would silently skip it"
             )
 
 
 def _unknown_adoptions(items: Sequence[Wanted], rules: Rules) -> Iterator[str]:
     names = [item.name for item in items if item.kind != "folder"]
     for name in sorted(set(rules.adopt) - set(names)):
-        yield f"--adopt {name}: covfleet makes no job or view of that name, only {', '.join(names)}"
+        yield f"--adopt {name}: covfleet generates no such job or view, only {', '.join(names)}"
 
 
 def _named_children(items: Sequence[Wanted]) -> Iterator[tuple[str, tuple[str, ...]]]:
-    """Yield multi-job and the full names that a child's name may mean, once a child."""
+    """Yield, for each child of a multi-job, the multi-job's name and the child's possible full names."""
     for item in items:
         if item.kind == "job":
             for candidates in _children(item.name, item.xml):
@@ -268,7 +270,7 @@ def _named_children(items: Sequence[Wanted]) -> Iterator[tuple[str, tuple[str, .
 
 
 def _children(name: str, xml: str) -> list[tuple[str, ...]]:
-    """Resolve names as Jenkins does: from the multi-job's folder, then from the top (``Jenkins.getItem``)."""
+    """Resolve names as ``Jenkins.getItem`` does: in the multi-job's folder, then at the top level."""
     folder = f"{name.rpartition('/')[0]}/".removeprefix("/")
     texts = [(element.text or "").strip() for element in parse(xml, name).iterfind(_CHILD)]
     return [
@@ -286,7 +288,7 @@ def _children_first(jobs: Mapping[str, str]) -> tuple[str, ...]:
         return tuple(TopologicalSorter(graph).static_order())
     except CycleError as error:
         raise ConfigurationError(
-            f"multi-jobs name each other in a circle: {' -> '.join(error.args[1])}",
+            f"multi-jobs name each other in a cycle: {' -> '.join(error.args[1])}",
             hint="Correct the template jobs.yaml.j2.",
         ) from error
 

@@ -1,4 +1,4 @@
-"""What applying would change on a controller: what settings and templates ask for, against what is there."""
+"""Decide what ``covfleet jenkins apply`` changes: compare settings and templates with the controller."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from covfleet.settings.schema import Settings
 def decide_changes(
     settings: Settings, project: Path, controller: Controller, adopt: tuple[str, ...] = ()
 ) -> Changes:
-    """Compare what the settings and the project's templates ask for with what the controller has.
+    """Compare the jobs and views of the settings and the project's templates with the controller's.
 
     Raises:
         ConfigurationError: the settings or a template are wrong.
-        JenkinsError: the controller can't be asked.
+        JenkinsError: the controller doesn't answer or refuses.
     """
     owner = settings.jenkins.repository
     items = wanted(definitions(settings, project), owner)

@@ -1,4 +1,4 @@
-"""The machines that agents run on: Configuration as Code for the ec2 plugin, in the words of its version."""
+"""The machines of the agents: Configuration as Code for the ec2 plugin, in the terms of its version."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 @dataclass(frozen=True, slots=True)
 class Generation:
-    """How a version of the ec2 plugin calls things."""
+    """The terms of a version of the ec2 plugin."""
 
     cloud_has_name: bool
     types_as_amazon: bool
 
     def instance_type(self, name: str) -> str:
-        """Return ``m5.large`` or, for old versions, the constant of Amazon's first SDK for Java: ``M5Large``.
+        """Return ``m5.large`` or, for old versions, the constant in Amazon's first SDK for Java: ``M5Large``.
 
-        The rule, with every type of its time, is in the plugin's own ``InstanceTypeCompat``.
+        The rule, with every type of that time, is in the plugin's own ``InstanceTypeCompat``.
         """
         if self.types_as_amazon:
             return name
@@ -31,16 +31,16 @@ class Generation:
 
 
 def generation(version: str) -> Generation:
-    """Return how the plugin of that version calls things.
+    """Return the terms of that version of the plugin.
 
-    Versions were 2.0.7 and earlier, then began with a growing number: 1601.v09101155c9a_3.
+    Versions up to 2.0.7 are followed by versions that start with a growing number: 1601.v09101155c9a_3.
     """
     number = int(version.partition(".")[0])
     return Generation(number >= _NAMED_SINCE, number >= _TYPES_AS_AMAZON_SINCE)
 
 
 def cloud_yaml(settings: Settings, templates: Templates) -> str:
-    """Return the cloud as Configuration as Code; the settings name an AMI.
+    """Return the cloud as Configuration as Code; the settings must name an AMI.
 
     Raises:
         ConfigurationError: a template can't be rendered.

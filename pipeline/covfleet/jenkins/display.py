@@ -1,4 +1,4 @@
-"""Shows a build that is followed: live on a terminal, in plain lines without one."""
+"""Show a build while following it: live on a terminal, in plain lines without one."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from covfleet.text import duration
 from covfleet.watch.progress import Bars, Lines
 
 _RUNNING = frozenset({"IN_PROGRESS", "PAUSED_PENDING_INPUT"})
-_OTHER_LINES = 4  # of the live part, and a line above it
+_OTHER_LINES = 4  # of the live part, including a line above it
 _STYLES = {
     "SUCCESS": "green",
     "UNSTABLE": "yellow",
@@ -30,9 +30,10 @@ _STYLES = {
 
 
 class Screen:
-    """Implements ``follow.FollowDisplay``. What has happened are lines that stay; what goes on moves below.
+    """Implements ``follow.FollowDisplay``: past events are lines that stay; the current state is live below.
 
-    Narration goes to ``console``, the build's own console to ``out``, as it is where that is no terminal.
+    Narration goes to ``console``, the build's own console output to ``out``, unmodified if that isn't a
+    terminal.
     """
 
     def __init__(self, console: Console, out: TextIO) -> None:
@@ -44,7 +45,7 @@ class Screen:
         self._news = News()
         self._moment = Moment()
         self._looked_at = time.monotonic()
-        self._rest = ""  # of the console: a line that isn't whole yet
+        self._rest = ""  # of the console output: an incomplete line
         self._live = Live(console=console, get_renderable=self._render, transient=True, refresh_per_second=4)
 
     def __enter__(self) -> Self:
@@ -60,7 +61,7 @@ class Screen:
             self._lines.__exit__(None, None, None)  # the last figures
 
     def show(self, moment: Moment) -> None:
-        """Show how far the build is now."""
+        """Show the build's progress now."""
         self._moment, self._looked_at = moment, time.monotonic()
         if moment.build or not self._console.is_terminal:
             for line in self._news.lines(moment):
@@ -77,7 +78,7 @@ class Screen:
         self._print(Text(plain(line)))
 
     def console(self, text: str) -> None:
-        """Show a piece of the build's console."""
+        """Show a piece of the build's console output."""
         self._write_console(text)
 
     def _write_console(self, text: str) -> None:
@@ -87,7 +88,7 @@ class Screen:
             return
         *whole, self._rest = (self._rest + text).split("\n")
         for line in whole:
-            self._print(Text.from_ansi(line))  # colours stay, what else a log may do to a terminal doesn't
+            self._print(Text.from_ansi(line))  # keeps colours, drops all other control sequences
 
     def _print(self, line: Text) -> None:
         self._console.print(line, soft_wrap=True, highlight=False)
@@ -99,7 +100,7 @@ class Screen:
         return Group(self._spinner, self._bars.rows.make_tasks_table(self._rows()))
 
     def _rows(self) -> list[Task]:
-        """Return the rows that there is room for: all shards together, and those that are at work."""
+        """Return the rows that fit: the total, and as many unfinished shards as there is room for."""
         *shards, together = self._bars.rows.tasks
         room = max(self._console.height - _OTHER_LINES, 1)
         if len(shards) > room:
@@ -108,17 +109,17 @@ class Screen:
 
 
 class News:
-    """What is new in a moment, compared with the ones before it."""
+    """The news in each moment, compared with the moments before it."""
 
     def __init__(self) -> None:
         self._told: set[tuple[str, ...]] = set()
 
     def lines(self, moment: Moment) -> list[Text]:
-        """Return a line for each thing that hasn't been told."""
+        """Return a line for each fact that hasn't been shown yet."""
         build = moment.build
         if build is None:
             return self._once(("queue", moment.waits_for), _waiting(moment))
-        lines = self._once(("build",), Text.assemble((_name(build), "bold"), f" runs: {build.url}"))
+        lines = self._once(("build",), Text.assemble((_name(build), "bold"), f" is running: {build.url}"))
         for stage in moment.stages:
             if stage.status not in (*_RUNNING, "NOT_EXECUTED"):
                 text = Text(f"{plain(stage.name)}: ").append(*styled(stage.status))
@@ -156,7 +157,7 @@ def _waiting(moment: Moment) -> Text:
 def _headline(moment: Moment, since_s: float) -> Text:
     build = moment.build
     if build is None:
-        return _waiting(moment) if moment.waits_for else Text("asking the controller")
+        return _waiting(moment) if moment.waits_for else Text("contacting the controller")
     running = [stage for stage in moment.stages if stage.status in _RUNNING]
     parts = [_name(build), *(stage.name for stage in running[-1:])]
     if running:
@@ -174,5 +175,5 @@ def _name(build: Build) -> str:
 
 
 def plain(text: str) -> str:
-    """Return text from outside without what a terminal would obey."""
+    """Return text from outside without control characters."""
     return "".join(letter if letter.isprintable() else " " for letter in text)

@@ -1,4 +1,4 @@
-"""Follows a build from the queue to its end, through restarts of the controller, by looking again."""
+"""Follow a build from the queue to its end by polling, through restarts of the controller."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from covfleet.ports.controller import Build, Controller, QueueItem, Stage
 from covfleet.store.status import BuildStatus
 
 _LOOK_EVERY_S = 2.0
-_PATIENCE_S = 900.0  # of a controller that is down
-_LOOKS = 5  # after so many in a row that find nothing, there is nothing
+_PATIENCE_S = 900.0  # with a controller that is down
+_LOOKS = 5  # after this many in a row without a result, there is nothing
 _LAST_PIECES = 30
-_TAIL = 100_000  # characters of a console in which the reason of its end is looked for
+_TAIL = 100_000  # characters of console output to search for the reason of the failure
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -25,10 +25,10 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """What is known of a build now: a wait in the queue, or the build with its stages and shards."""
+    """The state of a build now: waiting in the queue, or the build with its stages and shards."""
 
     waits_for: str = ""
-    before_it: int = 0  # items of the whole controller's queue that are older
+    before_it: int = 0  # older items in the controller's queue
     build: Build | None = None
     stages: tuple[Stage, ...] = ()
     shards: BuildStatus | None = None
@@ -38,13 +38,13 @@ class FollowDisplay(Protocol):
     """Something that shows a build to a human."""
 
     def show(self, moment: Moment) -> None:
-        """Show how far the build is now."""
+        """Show the build's progress now."""
 
     def say(self, line: str) -> None:
         """Show one line that stays."""
 
     def console(self, text: str) -> None:
-        """Show a piece of the build's console."""
+        """Show a piece of the build's console output."""
 
 
 @dataclass(slots=True)
@@ -52,8 +52,8 @@ class Follower:
     """Follows the build of one request of a job; ``request_id`` is empty for a build that nobody requested.
 
     Attributes:
-        shards: how far the build's shards are, if anyone knows.
-        show_console: whether the console is read and shown as it grows.
+        shards: returns the progress of the build's shards, or ``None`` if it is unknown.
+        show_console: whether to read and show the console output as it grows.
     """
 
     controller: Controller
@@ -72,8 +72,8 @@ class Follower:
         """Return the build once it has ended.
 
         Raises:
-            InterruptedRunError: it was taken out of the queue.
-            JenkinsError: it is gone, or the controller doesn't come back.
+            InterruptedRunError: it was removed from the queue.
+            JenkinsError: the build is gone, or the controller doesn't come back.
         """
         number = triggered.build or self._leave_queue(triggered.queue_item)
         build = self._watch(number)
@@ -82,7 +82,7 @@ class Follower:
         return build
 
     def failure_code(self, build: Build) -> int | None:
-        """Return the exit code of the command that made the build fail, if a console tells it."""
+        """Return the exit code of the command that made the build fail, if a console contains it."""
         if not self.show_console:
             self._tail = self._read_console(build.job, build.number)
         if (code := code_in_console(self._tail)) is not None:
@@ -99,8 +99,8 @@ class Follower:
                 looks = 0
                 if item.cancelled:
                     raise InterruptedRunError(
-                        f"request {self.request_id} was taken out of the queue",
-                        hint="Somebody cancelled it. Start another: covfleet jenkins run",
+                        f"request {self.request_id} was removed from the queue",
+                        hint="Somebody cancelled it. Start another build with `covfleet jenkins run`.",
                     )
                 if item.build:
                     return item.build
@@ -114,12 +114,12 @@ class Follower:
             number = triggered.queue_item
             self.clock.sleep(_LOOK_EVERY_S)
         raise JenkinsError(
-            f"request {self.request_id} of the job {self.job} is neither in the queue nor a build any more",
-            hint="Somebody may have deleted it. Start another: covfleet jenkins run",
+            f"request {self.request_id} of the job {self.job} is no longer in the queue nor among the builds",
+            hint="Somebody may have deleted it. Start another build with `covfleet jenkins run`.",
         )
 
     def _item(self, number: int | None) -> QueueItem | None:
-        """Return the item if it is the request's own: after a crash the controller counts from 1 again."""
+        """Return the item if it belongs to the request: after a crash the controller counts from 1 again."""
         item = self.controller.queue_item(number) if number else None
         return item if item and item.parameters.get(REQUEST_ID) == self.request_id else None
 
@@ -139,7 +139,7 @@ class Follower:
             self.clock.sleep(_LOOK_EVERY_S)
         raise JenkinsError(
             f"{self.job} #{number} is gone from the controller",
-            hint="Somebody deleted it, or it was lost in a crash. Start another: covfleet jenkins run",
+            hint="It was deleted, or lost in a crash. Start another build with `covfleet jenkins run`.",
         )
 
     def _show(self, build: Build) -> None:
@@ -148,11 +148,11 @@ class Follower:
             if self.show_console:
                 self._read_on(build.number)
         except JenkinsUnavailableError:
-            pass  # the next look at the build says so, or finds it well again
+            pass  # the next poll reports it, or succeeds again
         self.display.show(Moment(build=build, stages=self._stages, shards=self.shards(build)))
 
     def _read_on(self, number: int) -> bool:
-        """Show what the console has got since, and say whether there will be more."""
+        """Show the new part of the console output, and return whether there will be more."""
         piece = self.controller.console(self.job, number, self._offset)
         self._offset = piece.offset
         self._tail = (self._tail + piece.text)[-_TAIL:]
@@ -172,7 +172,7 @@ class Follower:
             return ""
 
     def _patiently(self, ask: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Ask until the controller answers; raise its last error if that takes too long."""
+        """Repeat the request until the controller answers; raise the last error if that takes too long."""
         while True:
             try:
                 answer = ask(*args, **kwargs)
@@ -180,7 +180,7 @@ class Follower:
                 now = self.clock.monotonic()
                 if self._silent_since is None:
                     self._silent_since = now
-                    self.display.say(f"{error}; waiting for it to come back")
+                    self.display.say(f"{error}; waiting for the controller to come back")
                 if now - self._silent_since > _PATIENCE_S:
                     raise
                 self.clock.sleep(_LOOK_EVERY_S)

@@ -1,4 +1,4 @@
-"""Whether a Jenkinsfile will start: its syntax, its steps, and the plugins that bring them."""
+"""Check that a Jenkinsfile can start: its syntax, its steps, and the plugins that provide them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _PREAMBLE = "Errors encountered validating Jenkinsfile:"
 
 @dataclass(frozen=True, slots=True, order=True)
 class Finding:
-    """Something wrong in a Jenkinsfile; line and column count from 1, and are 0 where none is known."""
+    """A fault in a Jenkinsfile; line and column count from 1 and are 0 if they are unknown."""
 
     line: int
     column: int
@@ -28,23 +28,23 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Lint:
-    """What linting has found, and by whom: a controller's address, or the name of a parser."""
+    """The result of linting; ``checked_by`` is a controller's URL or the name of a parser."""
 
     checked_by: str
     findings: tuple[Finding, ...]
 
 
 class Parser(Protocol):
-    """A Groovy parser that runs here."""
+    """A Groovy parser on this machine."""
 
     name: str
 
     def errors(self, groovy: str) -> str:
-        """Return a Groovy file's syntax errors, each with ``@ line 1, column 2.``; empty: it is sound."""
+        """Return a Groovy file's syntax errors, each with ``@ line 1, column 2.``; empty without any."""
 
 
 def lint_on_controller(jenkinsfile: str, settings: JenkinsSettings, controller: Controller) -> Lint:
-    """Ask a controller's validator, then look for the plugin of each step: the validator knows no steps.
+    """Check with a controller's validator, then find each step's plugin: the validator doesn't check steps.
 
     Raises:
         JenkinsError: the controller doesn't answer, or lacks the validator.
@@ -54,34 +54,34 @@ def lint_on_controller(jenkinsfile: str, settings: JenkinsSettings, controller: 
 
 
 def lint_here(jenkinsfile: str, settings: JenkinsSettings, parser: Parser) -> Lint:
-    """Parse the file, and look whether each step is known. Which plugins a controller has stays open."""
+    """Parse the file and check that each step is known, but not which plugins a controller has."""
     syntax = findings(parser.errors(jenkinsfile))
     if not any(call.step == "pipeline" for call in calls(jenkinsfile)):
-        syntax = (*syntax, Finding(0, 0, "there is no pipeline { … } in it: it is not declarative"))
+        syntax = (*syntax, Finding(0, 0, "not a declarative pipeline: it contains no pipeline { … }"))
     return Lint(parser.name, _all(syntax, jenkinsfile, settings, None))
 
 
-def findings(said: str) -> tuple[Finding, ...]:
-    """Take apart what a validator or parser says: each error with its place, without the lines it quotes."""
+def findings(output: str) -> tuple[Finding, ...]:
+    """Split the output of a validator or parser into errors with their places, without quoted lines."""
     found: list[Finding] = []
     rest: list[str] = []
-    for line in said.splitlines():
+    for line in output.splitlines():
         if place := _PLACE.search(line):
             message = _PREFIX.sub("", line[: place.start()]).strip()
             found.append(Finding(int(place[1]), int(place[2]), message))
         elif line.strip() and line.strip() != _PREAMBLE:
             rest.append(line.strip())
-    if said.strip() and not found:
-        return (Finding(0, 0, " ".join(rest) or said.strip()),)
+    if output.strip() and not found:
+        return (Finding(0, 0, " ".join(rest) or output.strip()),)
     return tuple(found)
 
 
 def check_steps(
     jenkinsfile: str, settings: JenkinsSettings, installed: Mapping[str, str] | None
 ) -> tuple[Finding, ...]:
-    """Return the steps that no known plugin brings, and those whose plugin is absent or too old.
+    """Return the unknown steps, and those whose plugin is missing or too old.
 
-    ``installed`` maps plugins to their versions; ``None``: nobody was asked.
+    ``installed`` maps plugins to their versions; with ``None`` plugins aren't checked.
     """
     known, least = known_steps(settings), least_versions(settings)
 
@@ -110,6 +110,6 @@ def _at(call: StepCall, message: str) -> Finding:
 
 def _unknown(step: str) -> str:
     return (
-        f"the step {step} is unknown: if it comes with a plugin or a shared library, "
-        f'say so: {step} = "<plugin, or nothing>" in [tool.covfleet.jenkins.steps]'
+        f"the step {step} is unknown: if a plugin or a shared library provides it, "
+        f'add {step} = "<plugin, or nothing>" to [tool.covfleet.jenkins.steps]'
     )

@@ -1,7 +1,7 @@
-"""What names the commit, branch and build: the checkout itself, and in Jenkins what its variables say of it.
+"""Name commit, branch and build: from the checkout itself, and in Jenkins from Jenkins' variables.
 
-Jenkins' variables describe what lies in the build's workspace. A project elsewhere, such as a test's, is none
-of their business, even if it is handled by a process of that build.
+Jenkins' variables describe the build's workspace. They don't apply to a project elsewhere, such as a test's,
+even if a process of that build works on it.
 """
 
 from __future__ import annotations
@@ -21,15 +21,16 @@ from covfleet.store.commit import StoredCommit
 
 _COMMIT = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?")
 _SHOWN = 5
-_HINT = "Or name the commit yourself, with --commit."
+_HINT = "Or name the commit yourself with --commit."
 
 
 @dataclass(frozen=True, slots=True)
 class JenkinsBuild:
-    """What Jenkins' variables say; each is empty if Jenkins doesn't.
+    """The values of Jenkins' variables; empty if Jenkins doesn't set them.
 
-    ``change`` is the number of a pull or merge request, ``target`` the branch that it is to go into. The
-    branch of a change is Jenkins' name for it (``PR-12``): its own may be called ``main`` as well, in a fork.
+    ``change`` is the number of a pull or merge request, ``target`` the branch that it is to be merged into.
+    The branch of a change is Jenkins' name for it (``PR-12``), as its own name in a fork may be ``main``,
+    too.
     """
 
     commit: str = ""
@@ -41,14 +42,14 @@ class JenkinsBuild:
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """The checkout under its right name, and what a human should know of how it was found."""
+    """The checkout with its right name, and notes for humans on how it was found."""
 
     checkout: Checkout
     notes: tuple[str, ...] = ()
 
 
 def jenkins_build(environ: Mapping[str, str], project: Path) -> JenkinsBuild | None:
-    """Return what Jenkins says of the project; ``None`` outside a build, or outside its workspace."""
+    """Return Jenkins' description of the project; ``None`` outside a build or outside its workspace."""
     workspace = environ.get("WORKSPACE", "")
     if not (workspace and environ.get("BUILD_NUMBER") and environ.get("JOB_NAME")):
         return None
@@ -65,16 +66,16 @@ def jenkins_build(environ: Mapping[str, str], project: Path) -> JenkinsBuild | N
 
 
 def _local(branch: str) -> str:
-    """Return the branch's name without what git says of where it was found."""
+    """Return the branch's name without git's prefixes."""
     for prefix in ("refs/heads/", "refs/remotes/", "remotes/"):
         branch = branch.removeprefix(prefix)
     return branch.removeprefix("origin/")
 
 
 def _build_id(environ: Mapping[str, str]) -> str:
-    """Return BUILD_TAG in the characters that the store allows; another tag never gives the same."""
+    """Return BUILD_TAG in the characters that the store allows; different tags give different ids."""
     tag = environ.get("BUILD_TAG") or f"jenkins-{environ['JOB_NAME']}-{environ['BUILD_NUMBER']}"
-    plain = tag.replace("/", "-")  # as Jenkins itself does it
+    plain = tag.replace("/", "-")  # as Jenkins itself does
     name = re.sub(r"[^0-9A-Za-z_-]+", "-", plain).lstrip("_-")[-110:].lstrip("_-")
     return name if name == plain else f"{name or 'jenkins'}-{hashlib.sha256(tag.encode()).hexdigest()[:8]}"
 
@@ -82,16 +83,16 @@ def _build_id(environ: Mapping[str, str]) -> str:
 def in_jenkins(found: Checkout, state: GitState | None, build: JenkinsBuild) -> Origin:
     """Name the checkout in a build's workspace.
 
-    The commit is the head, or for a merge that Jenkins made of a change and its target the change's own head.
-    Files that git doesn't know stay outside the project, whatever other steps have left in the workspace.
+    The commit is the head or, if Jenkins merged a change with its target, the change's own head. Files that
+    git doesn't track aren't part of the project: other steps may have left them in the workspace.
 
     Args:
-        found: the tree as it is named outside Jenkins.
-        state: what git says of it; ``None`` without git or a first commit.
-        build: what Jenkins says.
+        found: the tree with its name outside Jenkins.
+        state: git's description of it; ``None`` without git or a first commit.
+        build: Jenkins' description of it.
 
     Raises:
-        ConfigurationError: the commit can't be told, or files that it holds were changed.
+        ConfigurationError: the commit can't be determined, or tracked files were changed.
     """
     branch = build.branch or found.branch
     if state is None:
@@ -107,7 +108,7 @@ def in_jenkins(found: Checkout, state: GitState | None, build: JenkinsBuild) -> 
 def _without_git(found: Checkout, build: JenkinsBuild) -> str:
     if build.change:
         raise ConfigurationError(
-            f"the head commit of change {build.change} can't be told: {found.root} is no git repository here",
+            f"can't determine the head commit of change {build.change}: {found.root} isn't a git repository",
             hint=f"Install git on the agent, and check out with it. {_HINT}",
         )
     return build.commit if _COMMIT.fullmatch(build.commit) else found.commit
@@ -116,17 +117,17 @@ def _without_git(found: Checkout, build: JenkinsBuild) -> str:
 def _check_unchanged(state: GitState) -> None:
     if state.changed:
         raise ConfigurationError(
-            f"the workspace is not commit {state.head}: changed in it {_listed(state.changed)}",
-            hint=f"Check out into a clean workspace, before any step that changes files. {_HINT}",
+            f"the workspace differs from commit {state.head}: {_listed(state.changed)} changed",
+            hint=f"Check out into a clean workspace before any step that changes files. {_HINT}",
         )
 
 
 def _head_of_change(state: GitState, build: JenkinsBuild) -> str:
-    """Return the change's own head, which is the head or a parent of a merge that Jenkins or its host made.
+    """Return the change's own head: the head, or its parent if Jenkins or the code host made a merge.
 
-    git's branch source merges the target into the change, whose head is the first parent
-    (``MergeWithGitSCMExtension`` in Jenkins' git plugin); code hosts merge it the other way round. So the
-    order of the parents says nothing: what git knows of the branches does.
+    Jenkins' git branch source merges the target into the change, whose head is then the first parent
+    (``MergeWithGitSCMExtension`` in Jenkins' git plugin); code hosts merge the other way round. So the order
+    of the parents proves nothing; git's branches decide.
     """
     if state.published or len(state.parents) < 2:
         return state.head
@@ -136,9 +137,9 @@ def _head_of_change(state: GitState, build: JenkinsBuild) -> str:
     if len(state.parents) > 2 or len(own) != 1:
         target = build.target or "its target"
         raise ConfigurationError(
-            f"the head commit of change {build.change} can't be told: {state.head} merges "
+            f"can't determine the head commit of change {build.change}: {state.head} merges "
             f"{' and '.join(state.parents)}, and which of them is on {target} is unknown",
-            hint=f"Fetch the branches, with their history, along with the change. {_HINT}",
+            hint=f"Fetch the branches with their history along with the change. {_HINT}",
         )
     return own[0]
 
@@ -146,11 +147,13 @@ def _head_of_change(state: GitState, build: JenkinsBuild) -> str:
 def _notes(state: GitState, build: JenkinsBuild, head: str) -> list[str]:
     notes = []
     if head != state.head:
-        notes.append(f"commit {head}: the head of change {build.change}; it was merged with {build.target}")
+        notes.append(
+            f"commit {head}: the head of change {build.change}, which is merged with {build.target} here"
+        )
     elif build.commit and build.commit != head:
-        notes.append(f"commit {head}: it is checked out here, though GIT_COMMIT says {build.commit}")
+        notes.append(f"commit {head} is checked out here, although GIT_COMMIT is {build.commit}")
     if state.untracked:
-        notes.append(f"not in the commit, so not in the project: {_listed(state.untracked)}")
+        notes.append(f"not part of the project, as git doesn't track them: {_listed(state.untracked)}")
     return notes
 
 
@@ -161,20 +164,20 @@ def _listed(names: tuple[str, ...]) -> str:
 
 
 def new_build_name(now: datetime, jenkins: JenkinsBuild | None) -> str:
-    """Return a name for a build that begins now, after Jenkins' own build if there is one.
+    """Return a new name for a build; it starts with the name of the Jenkins build if there is one.
 
-    One build of Jenkins may hold several, each with other settings: so the name is always a new one.
+    One Jenkins build may contain several builds with different settings, so the name is always unique.
     """
     stamp = _prefix(jenkins) or f"{now:%Y%m%dT%H%M%SZ}-"
     return f"{stamp}{secrets.token_hex(2)}"
 
 
 def newest_build(commit: StoredCommit, jenkins: JenkinsBuild | None) -> StoredBuild | None:
-    """Return the commit's build that was planned last, one of this build of Jenkins first."""
+    """Return the commit's newest build of this Jenkins build, or else its newest build of all."""
     own = commit.newest(_prefix(jenkins)) if jenkins else None
     return own or commit.newest()
 
 
 def _prefix(jenkins: JenkinsBuild | None) -> str:
-    """Return how the names of builds begin that belong to a build of Jenkins; empty outside of one."""
+    """Return the prefix of the names of a Jenkins build's builds; empty outside Jenkins."""
     return f"{jenkins.build}." if jenkins else ""

@@ -1,7 +1,7 @@
-"""How a build ended, in covfleet's exit codes.
+"""Translate a build's result into covfleet's exit codes.
 
-SUCCESS is 0, UNSTABLE 3, ABORTED 130. FAILURE is what the covfleet command that failed ended with, as the
-console or the store tells it, and else 1; so is NOT_BUILT.
+SUCCESS is 0, UNSTABLE 3, ABORTED 130. FAILURE is the exit code of the covfleet command that failed, from the
+console or the store, or else 1; NOT_BUILT is 1.
 """
 
 from __future__ import annotations
@@ -36,22 +36,22 @@ _MEANING = {
     3: "tests failed",
     4: "the coverage is below the gate",
     5: "data is incomplete or corrupt",
-    6: "a service could not do its part",
+    6: "a service failed",
 }
 
 
 def code_in_console(text: str) -> int | None:
-    """Return the exit code that a console names last, which is that of the stage that ended the build."""
+    """Return the last exit code in a console, which is that of the stage that ended the build."""
     found = _ENDED_WITH.findall(text)
     return int(found[-1]) if found else None
 
 
 def judge(build: Build, code: int | None) -> None:
-    """Raise what a build's result means; nothing for SUCCESS.
+    """Raise the error that a build's result stands for; none for SUCCESS.
 
     Args:
         build: a build that has ended.
-        code: the exit code of the command that failed, if it is known; counts for FAILURE only.
+        code: the exit code of the command that failed, if it is known; used only for FAILURE.
     """
     name, hint = f"{build.job} #{build.number}", f"See {build.url}console"
     match build.result:
@@ -60,7 +60,7 @@ def judge(build: Build, code: int | None) -> None:
         case "UNSTABLE":
             raise TestsFailedError(f"{name} is UNSTABLE: tests failed", hint=hint)
         case "ABORTED":
-            raise InterruptedRunError(f"{name} was ABORTED: by someone, or at its time limit", hint=hint)
+            raise InterruptedRunError(f"{name} was ABORTED by someone or by its time limit", hint=hint)
         case "FAILURE" if code in _CODES:
             raise _CODES[code](f"{name} FAILED: {_MEANING.get(code, 'an error')}", hint=hint)
         case other:

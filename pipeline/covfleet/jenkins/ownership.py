@@ -1,8 +1,8 @@
-"""Which jobs and views on a controller are ours: their description says so, and in which state we left them.
+"""The mark in the description of covfleet's jobs and views: their owner, and the state we left them in.
 
 The mark names the repository that a job comes from, so that two projects on one controller don't take each
-other's jobs for their own. Behind it stand two hashes: of the XML that was sent, and of what the controller
-made of it. If both still hold, nothing has changed on either side.
+other's jobs for their own. Two hashes follow: of the XML that was sent, and of the controller's form of it.
+If both still match, nothing has changed on either side.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ _MARK = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """Who owns a job or view, and the hashes of its XML: as it was sent, and as the controller keeps it."""
+    """The owner of a job or view, and the hashes of its XML as it was sent and as the controller keeps it."""
 
-    owner: str  # the repository's address
+    owner: str  # the repository's URL
     sent: str = ""
-    kept: str = ""  # empty: an apply ended before it was known
+    kept: str = ""  # empty: the apply was interrupted before it was known
 
     def __str__(self) -> str:
         state = f" [{'-'.join(filter(None, (self.sent, self.kept)))}]" if self.sent else ""
@@ -34,12 +34,12 @@ class Mark:
 
 
 def mark_of(root: Element) -> Mark | None:
-    """Return the mark in a job's or view's description, ``None`` if it isn't covfleet's."""
+    """Return the mark in a job's or view's description, or ``None`` if it isn't covfleet's."""
     found = _MARK.search(xml_forms.description(root))
     return Mark(found["owner"], found["sent"] or "", found["kept"] or "") if found else None
 
 
 def marked(root: Element, mark: Mark) -> Element:
-    """Return a copy with the mark as the last line of its description, in place of an earlier one."""
+    """Return a copy with the mark as the last line of its description, replacing an earlier one."""
     text = _MARK.sub("", xml_forms.description(root)).strip()
     return xml_forms.with_description(root, f"{text}\n\n{mark}" if text else str(mark))

@@ -1,6 +1,7 @@
-"""The parameters of the pipeline job, which its own XML and the Jenkinsfile declare alike.
+"""The parameters of the pipeline job; both its XML and the Jenkinsfile declare them.
 
-Jenkins drops what only the Jenkinsfile declares whenever the job is updated, until it has run again.
+Whenever the job is updated, Jenkins drops parameters that only the Jenkinsfile declares until the job has run
+again.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from covfleet.settings.schema import Settings
 
 @dataclass(frozen=True, slots=True)
 class Parameter:
-    """A parameter, with its default; ``about`` is shown to who starts a build."""
+    """A parameter with its default; ``about`` is its description when starting a build."""
 
     kind: str  # string or bool
     name: str
@@ -23,10 +24,10 @@ class Parameter:
 def parameters(settings: Settings) -> tuple[Parameter, ...]:
     """Return the parameters of the pipeline job, in the Jenkinsfile's order."""
     return (
-        Parameter("string", "SHARDS", f"{settings.shards}", "How many shards run the tests."),
-        Parameter("string", "COMMIT", "", "What to build: a commit, a branch or a tag; empty: the branch."),
+        Parameter("string", "SHARDS", f"{settings.shards}", "Number of shards."),
+        Parameter("string", "COMMIT", "", "Commit, branch or tag to build; empty: the job's branch."),
         Parameter(
-            "bool", "REPLAN", default=False, about="Plan again, as a build of its own name in the store."
+            "bool", "REPLAN", default=False, about="Make a new plan, as a separate build in the store."
         ),
-        Parameter("string", "REQUEST_ID", "", "How the one who starts a build finds it again."),
+        Parameter("string", "REQUEST_ID", "", "Id by which the requester of a build finds it again."),
     )

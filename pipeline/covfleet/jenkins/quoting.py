@@ -1,6 +1,6 @@
-"""Text made safe for each language of the generated files: Groovy, YAML and what reads it, shell.
+"""Escape text for each language of the generated files: Groovy, shell, and YAML with its readers.
 
-XML is written by a library and needs none of this.
+XML doesn't need this: a library writes it.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ _GROOVY = {"\\": "\\\\", "'": "\\'", "\n": "\\n", "\r": "\\r", "\t": "\\t", "\b"
 def groovy(text: str) -> str:
     r"""Return ``text`` as a Groovy string literal in single quotes, ASCII only.
 
-    Groovy reads ``\uXXXX`` before anything else, wherever it stands: ``\u0027`` would end the literal. So a
-    ``u`` behind a backslash is written as an octal escape, which leaves no ``\u`` but those made here, for
-    characters that mean nothing. ``$`` means nothing between single quotes.
+    Groovy decodes ``\uXXXX`` before anything else, wherever it occurs: ``\u0027`` would end the literal. So a
+    ``u`` after a backslash is written as an octal escape; the only ``\u`` left are those written here, for
+    characters without a special meaning. ``$`` has none in single quotes.
     """
     written = []
     before = ""
@@ -37,14 +37,14 @@ def groovy(text: str) -> str:
 
 
 def shell(words: str | Iterable[str]) -> str:
-    """Return one word, or several with blanks between, as a POSIX shell reads them back.
+    """Quote one word, or several with spaces between them, for a POSIX shell.
 
     Raises:
-        ValueError: there is a NUL in it, which no argument can hold.
+        ValueError: a word contains a NUL, which no argument can.
     """
     given = [words] if isinstance(words, str) else list(words)
     if any("\0" in word for word in given):
-        raise ValueError("no argument of a command can hold a NUL")
+        raise ValueError("no argument of a command can contain a NUL")
     return shlex.join(given)
 
 
@@ -55,25 +55,26 @@ def yaml_text(text: str) -> str:
 
 
 def jjb_text(text: str) -> str:
-    """Return ``text`` as a YAML scalar of which Jenkins Job Builder expands nothing: braces are doubled."""
+    """Return ``text`` as a YAML scalar in which Jenkins Job Builder expands nothing: braces are doubled."""
     return yaml_text(text.replace("{", "{{").replace("}", "}}"))
 
 
 def casc_text(text: str) -> str:
-    """Return ``text`` as a YAML scalar of which Configuration as Code expands nothing.
+    """Return ``text`` as a YAML scalar in which Configuration as Code expands nothing.
 
-    It replaces ``${name}`` by variables and secrets, anywhere; a ``^`` in front keeps it from that.
+    It replaces ``${name}`` with variables and secrets anywhere, except after a ``^``.
     """
     return yaml_text(text.replace("${", "^${"))
 
 
 def casc_block(text: str, indent: int) -> str:
-    """Return ``text`` as ``casc_text`` does, but as a block of lines, readable, ``indent`` blanks deep.
+    """Return ``text`` like ``casc_text``, but as a readable block of lines, indented by ``indent`` spaces.
 
     Raises:
-        ValueError: a block can't hold it: an unprintable character, or blanks before the first line.
+        ValueError: a block can't contain it: it has an unprintable character, or starts with a space or
+            newline.
     """
     lines = text.replace("${", "^${").removesuffix("\n").split("\n")
     if lines[0][:1] in {"", " "} or not all(line.isprintable() for line in lines):
-        raise ValueError("the text has an unprintable character, or begins with a blank")
+        raise ValueError("the text contains an unprintable character, or starts with a space or newline")
     return "\n".join(["|", *(f"{'':{indent}}{line}" if line else "" for line in lines)])

@@ -1,4 +1,4 @@
-"""The files that Jenkins reads, as text; and how what lies in the project differs from them."""
+"""Render the files that Jenkins reads, and compare them with those in the project."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ _HEADER_LINES = 10
 
 @dataclass(frozen=True, slots=True)
 class Generated:
-    """A file of the project: its path with ``/``, and its wanted text; ``None``: there should be none."""
+    """A generated file: its path with ``/``, and its text; ``None`` if the file should not exist."""
 
     path: str
     text: str | None
-    reason: str = ""  # why there should be none
+    reason: str = ""  # why it should not exist
 
 
 @dataclass(frozen=True, slots=True)
 class Drift:
-    """A generated file that isn't as it should be; ``foreign``: it is there, and was not generated."""
+    """A file that differs from the generated one; ``foreign``: it exists and covfleet didn't generate it."""
 
     file: Generated
     diff: str
@@ -37,7 +37,7 @@ class Drift:
 
 
 def render(settings: Settings, project: Path) -> tuple[Generated, ...]:
-    """Return every file that may be generated, in a fixed order. Nothing is written.
+    """Return every file that may be generated, in a fixed order, without writing anything.
 
     Raises:
         ConfigurationError: a template can't be rendered, or Jenkins Job Builder refuses the jobs.
@@ -59,7 +59,7 @@ def render(settings: Settings, project: Path) -> tuple[Generated, ...]:
 
 
 def jenkinsfile(settings: Settings, project: Path) -> str:
-    """Return the text of the Jenkinsfile alone.
+    """Return only the text of the Jenkinsfile.
 
     Raises:
         ConfigurationError: its template can't be rendered.
@@ -68,9 +68,9 @@ def jenkinsfile(settings: Settings, project: Path) -> str:
 
 
 def drifts(files: Iterable[Generated], project: Path) -> tuple[Drift, ...]:
-    """Return the files that are missing, differ, or should not be there.
+    """Return the files that are missing, differ, or should not exist.
 
-    A file that should not be there and was not generated is somebody else's, and no drift.
+    A file that should not exist and that covfleet didn't generate belongs to somebody else and isn't drift.
 
     Raises:
         ConfigurationError: a file can't be read.

@@ -1,7 +1,7 @@
-"""Which plugins the generated files need, and what a controller lacks of them.
+"""The plugins that the generated files need, and those that a controller lacks.
 
-Least versions are named only where a feature that covfleet's own templates use came with one; the settings
-(``jenkins.plugins``) can demand newer ones, and name the plugins of further steps (``jenkins.steps``).
+A plugin has a minimum version only if covfleet's own templates use a feature that came with it; the settings
+can demand newer versions (``jenkins.plugins``) and name the plugins of additional steps (``jenkins.steps``).
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ LEAST: Mapping[str, str] = {
     _DURABLE: "1164.v2334ddcf48d0",  # the condition agent()
     "jenkins-multijob-plugin": "1.36",
 }
-"""Least versions, by a plugin's short name; any version of the others will do."""
+"""Minimum versions by a plugin's short name; of other plugins, any version will do."""
 
 STEPS: Mapping[str, str] = {
     **dict.fromkeys(
@@ -59,7 +59,7 @@ STEPS: Mapping[str, str] = {
     "withChecks": "checks-api",
     "withCredentials": "credentials-binding",
 }
-"""The plugin that brings each step (or option, or condition), by the step's name; empty: Jenkins itself."""
+"""The plugin that provides each step, option or condition, by its name; empty: Jenkins itself."""
 
 _CLASSES: tuple[tuple[str, str], ...] = (
     ("flow-definition", "workflow-job"),
@@ -78,31 +78,31 @@ _CLASSES: tuple[tuple[str, str], ...] = (
     ("org.jenkinsci.plugins.workflow.cps.", "workflow-cps"),
     ("org.jenkinsci.plugins.workflow.job.", "workflow-job"),
 )
-"""The plugin that brings a class, by how its name begins in a job's XML, as an element or an attribute."""
+"""The plugin that provides a class, by the prefix of its name as an element or attribute in a job's XML."""
 
 
 @dataclass(frozen=True, slots=True)
 class Lack:
-    """A plugin that a controller must get, or a newer version of it."""
+    """A plugin that a controller lacks, or has in too old a version."""
 
     plugin: str
-    wanted: str  # the least version; empty: any
-    found: str  # empty: it is not installed
+    wanted: str  # the minimum version; empty: any
+    found: str  # empty: it isn't installed
     needed_by: str
 
     def __str__(self) -> str:
         wanted = f"{self.plugin} {self.wanted} or newer" if self.wanted else self.plugin
-        found = f"the controller has {self.found}" if self.found else "it is not installed, or not active"
+        found = f"the controller has {self.found}" if self.found else "it isn't installed or isn't active"
         return f"{self.needed_by} needs the plugin {wanted}: {found}"
 
 
 def least_versions(settings: JenkinsSettings) -> dict[str, str]:
-    """Return the least versions: covfleet's own, and over them those of the settings."""
+    """Return the minimum versions: covfleet's own, overridden by those in the settings."""
     return {**LEAST, **settings.plugins}
 
 
 def known_steps(settings: JenkinsSettings) -> dict[str, str]:
-    """Return the plugin of each step that is known: covfleet's own table, and over it the settings'."""
+    """Return the plugin of each known step: covfleet's own table, overridden by the settings."""
     return {**STEPS, **settings.steps}
 
 
@@ -117,7 +117,7 @@ def plugins_of(root: Element) -> frozenset[str]:
 
 
 def plugins_of_steps(jenkinsfile: str, settings: JenkinsSettings) -> tuple[tuple[str, str], ...]:
-    """Return plugin and step for each known step of a Jenkinsfile that needs one."""
+    """Return plugin and step for each known step of a Jenkinsfile that needs a plugin."""
     known = known_steps(settings)
     found = [
         (known.get(call.step, ""), f"the step {call.step} of the Jenkinsfile") for call in calls(jenkinsfile)
@@ -128,12 +128,12 @@ def plugins_of_steps(jenkinsfile: str, settings: JenkinsSettings) -> tuple[tuple
 def lacks(
     needs: Iterable[tuple[str, str]], installed: Mapping[str, str], least: Mapping[str, str]
 ) -> tuple[Lack, ...]:
-    """Return what is absent or too old, once a plugin, by the plugin's name.
+    """Return the missing and outdated plugins, each once, sorted by name.
 
     Args:
-        needs: pairs of a plugin's short name and what needs it; an empty name needs nothing.
+        needs: pairs of a plugin's short name and its user; an empty name needs nothing.
         installed: versions by short name.
-        least: least versions by short name.
+        least: minimum versions by short name.
     """
     found: dict[str, Lack] = {}
     for plugin, needed_by in needs:
@@ -147,7 +147,7 @@ def lacks(
 def is_older(version: str, least: str) -> bool:
     """Compare plugin versions by their leading numbers: 2.0.6 < 1628.v6d7b, 630.v80676e0dc658 < 653.v1.
 
-    What follows is a commit's hash (https://www.jenkins.io/jep/229) or a qualifier, and orders nothing.
+    The rest is a commit's hash (https://www.jenkins.io/jep/229) or a qualifier and doesn't affect the order.
     """
     return _numbers(version) < _numbers(least)
 

@@ -1,4 +1,4 @@
-"""The last builds of a job: what Jenkins knows of them, and what the store does where it can be read."""
+"""The latest builds of a job, with data from Jenkins and, if it can be read, from the store."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from covfleet.store.parallel import for_each
 
 @dataclass(frozen=True, slots=True)
 class BuildRow:
-    """A build in a table. What nobody knows is empty or ``None``.
+    """A build in a table; unknown values are empty or ``None``.
 
-    ``result`` is Jenkins' own, or ``RUNNING``; ``coverage`` in percent, rounded down.
+    ``result`` is Jenkins' own, or ``RUNNING``; ``coverage`` is in percent, rounded down.
     """
 
     number: int
@@ -40,13 +40,13 @@ def last_builds(
     """Return the newest builds of a job, newest first.
 
     Raises:
-        JenkinsError: the controller can't list them. A store that can't be read is only told.
+        JenkinsError: the controller can't list them. An unreadable store is only reported.
     """
     builds = controller.builds(job, limit)
     try:
         found = for_each(lambda build: stored(store, build), builds, workers=8)
     except PipelineError as error:
-        say(f"verdict and coverage are not shown: {error}")
+        say(f"can't show verdict and coverage: {error}")
         found = [Stored()] * len(builds)
     return tuple(map(_row, builds, found))
 

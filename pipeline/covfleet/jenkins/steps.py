@@ -1,8 +1,8 @@
-"""Which steps a Jenkinsfile calls, and where: read from Groovy's tokens, not by running or compiling it.
+"""Find the steps that a Jenkinsfile calls, from Groovy's tokens, without running or compiling it.
 
 A step is a name that is called (``sh 'make'``, ``retry(2) { … }``, ``checkout scm``) and that is neither a
-method of something (``env.getProperty(…)``), nor declared in the file, nor a word of Groovy or of the
-declarative syntax. Steps that only a string names (``step([$class: …])``) aren't found.
+method (``env.getProperty(…)``), nor declared in the file, nor a keyword of Groovy or of the declarative
+syntax. Steps named only by a string (``step([$class: …])``) aren't found.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _DECLARATIVE = frozenset(
         *("id", "failFast", "credentials"),
     )
 )
-"""Sections, directives, and what stands in them: these are no steps, wherever they stand."""
+"""Sections, directives and their contents: these are never steps."""
 
 _OF_JENKINS = frozenset(
     (
@@ -39,17 +39,17 @@ _OF_JENKINS = frozenset(
         *("cron", "pollSCM", "upstream", "println", "print", "library"),
     )
 )
-"""Options, parameters, triggers and functions that need no plugin beyond those of pipelines themselves."""
+"""Options, parameters, triggers and functions that need no plugins other than those of pipelines."""
 
 _OPENS = {"(", "{"}
-_ALSO_SECTIONS = {"agent", "unstable"}  # without ( they are; with it a condition of retry, and a step
+_ALSO_SECTIONS = {"agent", "unstable"}  # sections without "("; with it, a condition of retry and a step
 _NO_CALL = (Name.Attribute, Name.Label, Name.Decorator)
 _NO_CALL_BEHIND = {".", "new", "import", "package"}
 
 
 @dataclass(frozen=True, slots=True)
 class StepCall:
-    """A step that a Jenkinsfile calls: its name, and where it is called first; both count from 1."""
+    """A step that a Jenkinsfile calls, and the place of its first call; line and column count from 1."""
 
     step: str
     line: int
@@ -81,7 +81,7 @@ def calls(jenkinsfile: str) -> tuple[StepCall, ...]:
 
 
 def _tokens(text: str) -> Iterator[_Token]:
-    """Yield what means something; operators one by one, as the lexer gives them."""
+    """Yield the tokens except whitespace and comments."""
     for at, kind, value in GroovyLexer().get_tokens_unprocessed(text):
         if value.strip() and not is_token_subtype(kind, Comment):
             yield _Token(at, kind, value)
@@ -95,7 +95,9 @@ def _is_call(tokens: list[_Token], number: int, text: str) -> bool:
         return False
     after = tokens[number + 1]
     end = token.at + len(token.text)
-    in_string = text[token.at - 1 : token.at] == '"' or text[end : end + 1] == '"'  # "…${…}…" splits badly
+    in_string = (
+        text[token.at - 1 : token.at] == '"' or text[end : end + 1] == '"'
+    )  # the lexer splits "…${…}…" wrongly
     if in_string or (token.text in _ALSO_SECTIONS and after.text != "("):
         return False
     if after.text in _OPENS:
@@ -105,7 +107,7 @@ def _is_call(tokens: list[_Token], number: int, text: str) -> bool:
 
 
 def _is_argument(token: _Token, *, begins: bool) -> bool:
-    """Say whether a token is what a name is called with, without parentheses: ``sh 'make'``."""
+    """Return whether a token can start the argument of a call without parentheses: ``sh 'make'``."""
     return token.is_a(Literal, Name.Label) or (begins and (token.is_a(Name) or token.text == "["))
 
 

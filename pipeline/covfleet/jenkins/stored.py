@@ -1,4 +1,4 @@
-"""What the store knows of a Jenkins build: its covfleet build, found by the name that the build gave it."""
+"""Find the covfleet build of a Jenkins build in the store, by the name that the Jenkins build gave it."""
 
 from __future__ import annotations
 
@@ -18,49 +18,49 @@ from covfleet.store.keys import CommitKeys
 from covfleet.store.status import BuildStatus, read_status
 
 _COMMIT = re.compile(r"[0-9a-f]{40,64}")
-_COSTS_AT_MOST = 0.2  # of the time, however many shards there are to ask for
+_COSTS_AT_MOST = 0.2  # of the time, however many shards there are
 _AT_LEAST_S = 1.0
 
 
 def commit_of(build: Build) -> str:
-    """Return the commit that a build is of, as far as Jenkins knows: empty before it has checked it out."""
+    """Return the commit of a build as Jenkins reports it; it may be empty before the checkout."""
     asked = build.parameters.get("COMMIT", "")
     return build.commit or (asked if _COMMIT.fullmatch(asked) else "")
 
 
 def names(build: Build) -> Iterator[str]:
-    """Yield what the generated Jenkinsfile, and the generated multi-job, call a build in the store."""
+    """Yield the names that the generated Jenkinsfile and multi-job give a build in the store."""
     tag = re.sub(r"[^0-9A-Za-z_]+", "-", f"jenkins-{build.job}-{build.number}")
     yield f"jenkins-{tag[-90:]}" if len(tag) > 100 else tag
     yield f"jenkins-{build.job.rpartition('/')[2]}-{build.number}"
 
 
 def build_of(store: ObjectStore, build: Build) -> StoredBuild | None:
-    """Return the covfleet build of a Jenkins build, ``None`` before it is planned.
+    """Return the covfleet build of a Jenkins build, or ``None`` before it is planned.
 
-    A forced re-plan puts a number behind the name; the newest one counts.
+    A forced re-plan appends a number to the name; the newest one counts.
     """
     if not (commit := commit_of(build)):
         return None
     stored_commit = StoredCommit(store, CommitKeys(commit))
-    there = stored_commit.planned()
+    planned = stored_commit.planned()
     for name in names(build):
         pattern = re.compile(rf"{re.escape(name)}(-\d{{13}})?")
-        if found := [each for each in there if pattern.fullmatch(each)]:
-            return stored_commit.build(max(found))
+        if matching := [each for each in planned if pattern.fullmatch(each)]:
+            return stored_commit.build(max(matching))
     return None
 
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """What a build has left in the store: a ledger once it is combined, figures once they belong to that."""
+    """A build's documents in the store: the ledger once it is combined, the manifest if it matches."""
 
     ledger: Ledger | None = None
     manifest: ReportManifest | None = None
 
 
 def stored(store: ObjectStore, build: Build) -> Stored:
-    """Return what the store holds of a build."""
+    """Return the documents of a build in the store."""
     if (ours := build_of(store, build)) is None:
         return Stored()
     try:
@@ -74,7 +74,7 @@ def stored(store: ObjectStore, build: Build) -> Stored:
 
 
 class Watched:
-    """The progress of one build's shards. A store that can't be read is named once, and left alone."""
+    """The progress of one build's shards. An unreadable store is reported once and not read again."""
 
     def __init__(self, store: ObjectStore, clock: Clock, say: Narrate) -> None:
         self._store = store
@@ -86,7 +86,7 @@ class Watched:
         self._off = False
 
     def status(self, build: Build) -> BuildStatus | None:
-        """Return how far the shards are, ``None`` while nothing is known."""
+        """Return the progress of the shards, or ``None`` while it is unknown."""
         began = self._clock.monotonic()
         if self._off or began < self._next_s:
             return self._last
@@ -94,7 +94,7 @@ class Watched:
             self._last = self._read(build)
         except PipelineError as error:
             self._off = True
-            self._say(f"the shards' progress can't be read from here: {error}")
+            self._say(f"can't read the progress of the shards: {error}")
         ended = self._clock.monotonic()
         self._next_s = ended + max((ended - began) / _COSTS_AT_MOST, _AT_LEAST_S)
         return self._last

@@ -1,8 +1,8 @@
-"""Starts a build once and only once: each request has an id of its own, a parameter of the build.
+"""Start exactly one build: each request has a unique id, which is a parameter of the build.
 
-A controller may accept a request and its answer be lost: a time-out, a proxy's 502, a restart. What became of
-the request is then looked up in the queue and in the newest builds before anything is sent again. Even a
-second request is no second build while the first one waits: Jenkins answers with the item that has the same
+The answer to a request that the controller accepted may be lost: a timeout, a proxy's 502, a restart. So the
+request is looked up in the queue and in the newest builds before it is repeated. Even a repeated request
+starts no second build while the first one is waiting: Jenkins answers with the item that has the same
 parameters.
 """
 
@@ -18,20 +18,20 @@ from covfleet.ports.controller import Controller
 from covfleet.ports.narration import Narrate
 
 REQUEST_ID = "REQUEST_ID"
-"""The parameter by which a build is found again."""
+"""The parameter for finding a build again."""
 
 LOOK_BACK = 50
-"""Among how many of the newest builds a request is looked for."""
+"""Number of newest builds among which to look for a request."""
 
 _ATTEMPTS = 3
-_SETTLE_S = 20.0  # for so long a request that broke may still be on its way through proxies and queues
+_SETTLE_S = 20.0  # how long a failed request may still be on its way through proxies and queues
 _LOOK_EVERY_S = 2.0
 _PATIENCE_S = 600.0
 
 
 @dataclass(frozen=True, slots=True)
 class TriggerRequest:
-    """A build that is wanted of a job."""
+    """A request to build a job."""
 
     job: str
     id: str
@@ -39,48 +39,49 @@ class TriggerRequest:
 
     @property
     def all_parameters(self) -> dict[str, str]:
-        """The parameters with the id."""
+        """The parameters including the id."""
         return {**self.parameters, REQUEST_ID: self.id}
 
 
 @dataclass(frozen=True, slots=True)
 class TriggeredBuild:
-    """Where a request is: an item of the queue, or already a build."""
+    """The place of a request: an item of the queue, or already a build."""
 
     queue_item: int | None = None
     build: int | None = None
 
 
 def new_request(job: str, parameters: Mapping[str, str]) -> TriggerRequest:
-    """Return a request with an id of its own."""
-    return TriggerRequest(job, f"r{secrets.token_hex(8)}", parameters)  # never a number, as builds have
+    """Return a request with a new id."""
+    return TriggerRequest(job, f"r{secrets.token_hex(8)}", parameters)  # never a plain number like a build's
 
 
 def start(controller: Controller, clock: Clock, request: TriggerRequest, say: Narrate) -> TriggeredBuild:
-    """Have the request's build started, once, and return where it waits or runs.
+    """Start the requested build, exactly once, and return its place.
 
     Raises:
-        ConfigurationError: the job doesn't declare one of the parameters. Jenkins would ignore it silently.
-        JenkinsError: the controller refuses, or can't be reached for long.
+        ConfigurationError: the job doesn't declare one of the parameters, which Jenkins would silently
+            ignore.
+        JenkinsError: the controller refuses, or is unavailable for too long.
     """
     _check_parameters(request, controller.parameters(request.job))
     for attempt in range(1, _ATTEMPTS + 1):
         try:
             return TriggeredBuild(queue_item=controller.trigger(request.job, request.all_parameters))
         except JenkinsUnavailableError as error:
-            say(f"{error}; looking whether it was accepted all the same")
+            say(f"{error}; checking whether it accepted the request anyway")
             if triggered := _look_for(controller, clock, request):
                 return triggered
             if attempt == _ATTEMPTS:
                 raise
-            say("it was not accepted: asking again")
+            say("the request was not accepted: trying again")
     raise AssertionError("unreachable")
 
 
 def find(controller: Controller, job: str, request_id: str) -> TriggeredBuild | None:
-    """Return where a request is, ``None`` if neither the queue nor the newest builds know it.
+    """Return the place of a request, or ``None`` if it is neither in the queue nor among the newest builds.
 
-    The queue first: what leaves it in between is found among the builds.
+    The queue comes first: an item that leaves it meanwhile is then found among the builds.
     """
     for item in controller.queue():
         if item.job == job and item.parameters.get(REQUEST_ID) == request_id:
@@ -92,7 +93,7 @@ def find(controller: Controller, job: str, request_id: str) -> TriggeredBuild | 
 
 
 def _look_for(controller: Controller, clock: Clock, request: TriggerRequest) -> TriggeredBuild | None:
-    """Look until the request is found, or hasn't been for so long that it never arrived.
+    """Look for the request until it is found or can no longer arrive; return its place or ``None``.
 
     Raises:
         JenkinsUnavailableError: the controller doesn't come back.
@@ -108,8 +109,8 @@ def _look_for(controller: Controller, clock: Clock, request: TriggerRequest) -> 
         except JenkinsUnavailableError as error:
             if now - began > _PATIENCE_S:
                 raise JenkinsUnavailableError(
-                    f"{error}; whether it accepted the request before is open",
-                    hint=f"Once it is back: covfleet jenkins follow {request.id}",
+                    f"{error}; it may have accepted the request before",
+                    hint=f"Once it is back, check with: covfleet jenkins follow {request.id}",
                 ) from error
             continue
         first_answer = now if first_answer is None else first_answer
@@ -121,18 +122,18 @@ def _check_parameters(request: TriggerRequest, declared: tuple[str, ...]) -> Non
     missing = [name for name in request.all_parameters if name not in declared]
     if REQUEST_ID in missing:
         raise ConfigurationError(
-            f"the job {request.job} has no parameter {REQUEST_ID}: its builds couldn't be found again",
-            hint="Bring it up to date with `covfleet jenkins apply`.",
+            f"the job {request.job} has no parameter {REQUEST_ID}, so its builds couldn't be found again",
+            hint="Update it with `covfleet jenkins apply`.",
         )
     if missing:
         raise ConfigurationError(
-            f"the job {request.job} takes no parameter {', '.join(missing)}",
-            hint=f"It takes {', '.join(declared)}. A multi-job has as many shards as it was rendered for.",
+            f"the job {request.job} has no parameter {', '.join(missing)}",
+            hint=f"It has {', '.join(declared)}. A multi-job's number of shards is set by rendering it.",
         )
 
 
 def locate(controller: Controller, job: str, wanted: str) -> tuple[str, TriggeredBuild]:
-    """Return the request's id and the build that a human names: by its number, or by a request's id.
+    """Return request id and the build, given its number or its request's id.
 
     The id is empty for a build that nobody requested.
 
@@ -144,6 +145,6 @@ def locate(controller: Controller, job: str, wanted: str) -> tuple[str, Triggere
     if triggered := find(controller, job, wanted):
         return wanted, triggered
     raise JenkinsError(
-        f"the job {job} has no build {wanted}, and none of its {LOOK_BACK} newest was requested with that id",
+        f"the job {job} has no build {wanted}, and none of its {LOOK_BACK} newest builds has that request id",
         hint="`covfleet jenkins status` lists its builds.",
     )

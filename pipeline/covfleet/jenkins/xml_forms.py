@@ -1,8 +1,9 @@
-"""The XML of jobs, folders and views in forms that can be compared, hashed and shown.
+"""Compare, hash and show the XML of jobs, folders and views.
 
-A controller doesn't keep what it is given: it writes its objects anew whenever it is asked, with plugin
-versions, defaults and order of its own, and drops what it doesn't know (``AbstractItem.writeConfigDotXml``
-in Jenkins' source). So what was sent is never compared with what is there now; hashes of both are.
+A controller doesn't keep the XML that it receives: it serialises its objects on every request, with its own
+plugin versions, defaults and order, and drops unknown elements (``AbstractItem.writeConfigDotXml`` in
+Jenkins' source). So the XML that was sent is never compared with the present one; each is compared with its
+own hash.
 """
 
 from __future__ import annotations
@@ -24,20 +25,21 @@ _ORDERED = frozenset({"builders", "publishers", "buildWrappers", "parameterDefin
 
 
 def parse(xml: str, name: str) -> Element:
-    """Parse what a controller or a template gave as the config.xml of ``name``.
+    """Parse the config.xml of ``name`` from a controller or a template.
 
-    Jenkins declares XML 1.1, which Python's parser refuses; nothing that it writes needs 1.1.
+    Jenkins declares XML 1.1, which Python's parser rejects; nothing that Jenkins writes needs 1.1.
 
     Raises:
-        JenkinsError: it is no XML, or declares entities, which Jenkins never does.
+        JenkinsError: it isn't valid XML, or declares entities, which Jenkins never does.
     """
     if "<!DOCTYPE" in xml or "<!ENTITY" in xml:
-        raise JenkinsError(f"the config.xml of {name} declares a document type: Jenkins never writes that")
+        raise JenkinsError(f"the config.xml of {name} declares a document type, which Jenkins never writes")
     try:
         return ET.fromstring(_HEADER.sub("", xml))  # noqa: S314 - no entities: see above
     except ET.ParseError as error:
         raise JenkinsError(
-            f"the config.xml of {name} is no XML: {error}", hint="Look at the job in Jenkins, or delete it."
+            f"the config.xml of {name} isn't valid XML: {error}",
+            hint="Check the job in Jenkins, or delete it.",
         ) from error
 
 
@@ -63,15 +65,15 @@ def text_of(root: Element) -> str:
 
 
 def content_hash(root: Element) -> str:
-    """Return 12 hex digits over everything but versions of plugins and blanks between elements."""
+    """Return a hash, 12 hex digits, of everything but plugin versions and whitespace between elements."""
     return hashlib.sha256(ET.tostring(_plain(root))).hexdigest()[:12]
 
 
 def state_hash(root: Element) -> str:
-    """Return 12 hex digits over what one is on a controller; what covfleet and builds change doesn't count.
+    """Return a hash, 12 hex digits, of an item's state without the parts that covfleet and builds change.
 
-    That is the description, with the mark in it; and a run of a declarative pipeline keeps its books in the
-    job, and rewrites the job's properties (parameters and options) from its Jenkinsfile.
+    These parts are the description with its mark, the actions and, as a run of a declarative pipeline
+    rewrites them from its Jenkinsfile, the properties (parameters and options) of a pipeline job.
     """
     plain = _plain(root)
     properties = ("properties",) if root.tag == _PIPELINE else ()
@@ -89,9 +91,9 @@ def parameters(root: Element) -> frozenset[str]:
 
 
 def difference(name: str, before: Element | None, after: Element) -> str:
-    """Return a unified diff from what the controller has to what it would get; empty without a difference.
+    """Return a unified diff from the controller's XML to the new one; empty without a difference.
 
-    Left out are defaults that only the controller writes, and descriptions; values of secrets are hidden.
+    It leaves out defaults that only the controller writes, and descriptions; values of secrets are hidden.
     """
     wanted, has = _plain(after), []
     for tag in ("actions", "description"):
@@ -106,7 +108,7 @@ def difference(name: str, before: Element | None, after: Element) -> str:
 
 
 def _plain(root: Element) -> Element:
-    """Return a copy without versions of plugins and blanks between elements."""
+    """Return a copy without plugin versions and whitespace between elements."""
     plain = copy.deepcopy(root)
     for element in plain.iter():
         element.attrib.pop("plugin", None)
@@ -122,7 +124,7 @@ def _remove(root: Element, tag: str) -> None:
 
 
 def _without_defaults(has: Element, wanted: Element) -> Element:
-    """Drop from ``has`` the empty and false elements that ``wanted`` doesn't name."""
+    """Remove empty and false elements from ``has`` that ``wanted`` doesn't contain."""
     named = {element.tag for element in wanted}
     for element in list(has):
         if element.tag not in named and not len(element) and (element.text or "false") == "false":

@@ -1,1 +1,1 @@
-"""Beside the shards: following and merging what they deliver, rehearsing the reports, showing progress."""
+"""Alongside the shards: merge their results as they arrive, rehearse the reports, show progress."""

@@ -1,4 +1,4 @@
-"""Combining while the shards run: what they deliver is merged at once, so that little is left in the end."""
+"""Combine while the shards run: merge results as they arrive, so that little is left at the end."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ from covfleet.watch.rehearsal import Rehearsals
 def combining_ahead(
     build: StoredBuild, workdir: Path, file: Path, *, workers: int, narrate: Narrate
 ) -> Iterator[Combination]:
-    """Give the combination of a build that can be merged little by little, and goes on after a restart.
+    """Yield a combination of a build that merges results step by step and can resume after a restart.
 
     Args:
         build: the build.
-        workdir: a folder for the result and for what is downloaded, which stays there.
-        file: where the union grows; what an earlier process left there of the same build is continued.
-        workers: parallel transfers.
-        narrate: told why nothing can be merged in advance.
+        workdir: a folder for the result and for downloads, which stay there.
+        file: the file of the growing union; if an earlier process left one for the same build, it is resumed.
+        workers: number of parallel transfers.
+        narrate: called with the reason if nothing can be merged in advance.
 
     Raises:
         ConfigurationError: there is no such build, the project's coverage settings are unreadable, or
@@ -45,26 +45,26 @@ def combining_ahead(
             file.parent.mkdir(parents=True, exist_ok=True)
             growing = stack.enter_context(Growing(file, f"{build.commit}/{build.name}"))
         except (sqlite3.Error, OSError) as error:
-            narrate(f"all is merged in the end, as it can't be in advance: {error}")
+            narrate(f"results can't be merged in advance, only at the end: {error}")
         yield Combination(build, workdir, Transfers(workers), growing, narrate)
 
 
 def patiently(advance: Callable[[], None], narrate: Narrate) -> None:
-    """Merge what has come; if the store fails, say so: the next time, or the end, tries again."""
+    """Merge the results that have arrived; report a failure of the store, as the next call tries again."""
     try:
         advance()
     except StoreError as error:
-        narrate(f"what has come is not merged yet: {error}")
+        narrate(f"new results aren't merged yet: {error}")
 
 
 class Ending:
-    """Tells when nothing more will come of a build, from what its shards say.
+    """Decides from the shards' heartbeats whether more results will arrive.
 
-    What changes is compared with our own clock, never with that of another machine.
+    It measures times only with our own clock, never with another machine's.
 
     Args:
-        clock: our own.
-        silence_s: a shard without a sign of life for so long is gone.
+        clock: our own clock.
+        silence_s: a shard without a heartbeat for this long is dead.
         patience_s: how long to wait for shards while nothing at all happens.
     """
 
@@ -78,22 +78,22 @@ class Ending:
         self._moved = self._began = clock.monotonic()
 
     def reached(self, status: BuildStatus) -> bool:
-        """Say whether it is over, given how the build is now."""
+        """Return whether the build has ended, given its present status."""
         now = self._clock.monotonic()
         self._note(status, now)
-        if status.complete:  # a shard delivers what its subprocesses wrote when it ends
+        if status.complete:  # at its end, a shard still delivers its subprocesses' data
             return not any(self._works(shard, now) for shard in status.shards)
         ended = all(shard.heartbeat and shard.heartbeat.state in ENDED for shard in status.shards)
         return self.idle_s >= (self._silence_s if ended else self._patience_s)
 
     @property
     def idle_s(self) -> float:
-        """For how long nothing has happened, in seconds."""
+        """The seconds since anything last happened."""
         return self._clock.monotonic() - self._moved
 
     @property
     def patience_is_over(self) -> bool:
-        """Whether nothing has happened for as long as anybody would wait."""
+        """Whether nothing has happened for ``patience_s`` seconds."""
         return self.idle_s >= self._patience_s
 
     def _note(self, status: BuildStatus, now: float) -> None:
@@ -114,25 +114,24 @@ class Ending:
 
 @dataclass(frozen=True, slots=True)
 class Watch:
-    """How a build is followed: until when, how often (seconds), and whom to tell."""
+    """The options of following a build: its end, its interval in seconds, its outputs."""
 
     reader: StatusReader
     ending: Ending
     every_s: float
     display: Display
     narrate: Narrate
-    stop: threading.Event  # set: end at once
+    stop: threading.Event  # when set, stop at once
 
 
 def follow(combination: Combination, rehearsals: Rehearsals, watch: Watch) -> tuple[str, ...]:
-    """Merge what shards deliver until nothing more comes, or none of them gives a sign of life any more.
+    """Merge results as shards deliver them, and rehearse the reports, until no more can arrive.
 
-    Meanwhile the reports are rehearsed. Whether anything is missing, finishing the combination says; returned
-    is what its ledger should note.
+    Returns notes for the ledger. Whether anything is missing shows when the combination is finished.
 
     Raises:
-        KeyboardInterrupt: ``watch.stop`` was set. What was merged stays merged.
-        StoreError: the store failed for as long as anybody would wait.
+        KeyboardInterrupt: ``watch.stop`` was set; merged results are kept.
+        StoreError: the store kept failing until the patience was over.
     """
     with watch.display:
         while not watch.stop.is_set():
@@ -152,9 +151,9 @@ def follow(combination: Combination, rehearsals: Rehearsals, watch: Watch) -> tu
 
 
 def _notes(status: BuildStatus) -> tuple[str, ...]:
-    """Name the shards that never said that they had ended, though every batch has a result."""
+    """Name the shards that never reported their end, although every batch has a result."""
     silent = [f"{one.shard}" for one in status.shards if one.heartbeat and one.heartbeat.state not in ENDED]
     if not silent or not status.complete:
         return ()
-    late = "what their subprocesses wrote after the last test may be missing"
-    return (f"fell silent without saying that they had ended: shard {', '.join(silent)}; {late}",)
+    late = "data that their subprocesses wrote after the last test may be missing"
+    return (f"went silent without reporting their end: shard {', '.join(silent)}; {late}",)

@@ -1,4 +1,4 @@
-"""Runs a build's shards side by side on this machine, and watches them through the store, as anyone could."""
+"""Run a build's shards in parallel on this machine, and follow them through the store."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from covfleet.watch.progress import Display
 
 _LOOK_EVERY_S = 0.25
 _GRACE_S = 20.0
-_GOOD_ENDS = frozenset({0, 3})  # done; done, and tests failed
+_GOOD_ENDS = frozenset({0, 3})  # success; tests failed
 
 
 class ShardProcess(Protocol):
@@ -24,23 +24,23 @@ class ShardProcess(Protocol):
     shard: int
 
     def poll(self) -> int | None:
-        """Return its exit status (negative: the signal that killed it), ``None`` while it runs."""
+        """Return its exit status (negative: the signal that killed it), or ``None`` while it is running."""
 
     def terminate(self) -> None:
-        """Ask it to stop its workers and end."""
+        """Ask it to stop its workers and exit."""
 
     def kill(self) -> None:
-        """End it."""
+        """Kill it."""
 
     def last_words(self) -> str:
-        """Return the end of what it wrote."""
+        """Return the end of its output."""
 
 
 class LocalShards:
-    """The shards of a local run. Use as a context manager: none outlives it.
+    """The shards of a local run. Use it as a context manager: no shard outlives it.
 
-    Signals only set an event while shards are started or watched: raised in the middle of a start, they would
-    leave a shard behind.
+    While shards are started or watched, signals only set an event: an exception in the middle of a start
+    would leave a shard behind.
     """
 
     def __init__(
@@ -63,7 +63,7 @@ class LocalShards:
         self._stop()
 
     def start(self, count: int) -> None:
-        """Start shards until there are ``count``. Raises ``KeyboardInterrupt`` if a signal came."""
+        """Start shards until there are ``count``. Raises ``KeyboardInterrupt`` after a signal."""
         with self._stopping() as stop:
             for number in range(len(self._shards) + 1, count + 1):
                 if not stop.is_set():
@@ -72,15 +72,15 @@ class LocalShards:
             raise KeyboardInterrupt
 
     def watch(self, reader: StatusReader, display: Display, meanwhile: Callable[[], None]) -> None:
-        """Show the build until all shards have ended, whatever they achieved: the ledger judges that.
+        """Show the build until all shards have ended; the ledger judges their results.
 
         Args:
-            reader: tells how far the build is.
+            reader: reads the build's progress.
             display: shows it.
-            meanwhile: called at each look; it may take its time.
+            meanwhile: called after each read; it may take its time.
 
         Raises:
-            KeyboardInterrupt: a signal came.
+            KeyboardInterrupt: a signal arrived.
             ServiceError: every shard ended with an error before it had done anything.
         """
         with self._stopping() as stop, display:
@@ -102,7 +102,7 @@ class LocalShards:
             how, said = _how(bad[0].poll()), _said(bad[0].last_words())
             raise ServiceError(
                 f"no shard could do any work; shard {bad[0].shard} {how}{said}",
-                hint="Try one by hand with `covfleet shard 1 -v`, and `covfleet doctor`.",
+                hint="Run `covfleet doctor`, or try a single shard with `covfleet shard 1 -v`.",
             )
 
     def _stop(self) -> None:

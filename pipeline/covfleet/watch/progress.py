@@ -1,4 +1,4 @@
-"""Shows a build while it runs: one bar a shard on a terminal, a plain line now and then without one."""
+"""Show a running build: one bar per shard on a terminal, otherwise a plain line now and then."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _LINE_EVERY_S = 10.0
 
 
 class Display(Protocol):
-    """Something that shows moments of a build, as a context manager."""
+    """Shows the progress of a build; a context manager."""
 
     def __enter__(self) -> Self: ...
 
@@ -26,7 +26,7 @@ class Display(Protocol):
     ) -> None: ...
 
     def show(self, status: BuildStatus) -> None:
-        """Show how far the build is now."""
+        """Show the build's progress now."""
 
 
 def make_display(console: Console) -> Display:
@@ -35,13 +35,13 @@ def make_display(console: Console) -> Display:
 
 
 class _Pace:
-    """How fast a build goes, from the first moment that was shown: it may have been at work for long."""
+    """The pace of a build since the first status shown: the build may have been running before."""
 
     def __init__(self) -> None:
         self._first: tuple[float, int] | None = None
 
     def left(self, status: BuildStatus) -> str:
-        """Return how long the rest will take, in words; empty if not enough is done to tell."""
+        """Return the estimated remaining time in words; empty if too little is done for an estimate."""
         now = time.monotonic()
         self._first = self._first or (now, status.done)
         began, before = self._first
@@ -52,7 +52,7 @@ class _Pace:
 
 
 class Bars:
-    """Live bars; ``rows`` draws them, alone or as a part of something larger."""
+    """Live bars; ``rows`` draws them, alone or as part of a larger display."""
 
     def __init__(self, console: Console) -> None:
         self._pace = _Pace()
@@ -76,7 +76,7 @@ class Bars:
         self.rows.stop()
 
     def show(self, status: BuildStatus) -> None:
-        """Move the bars."""
+        """Update the bars."""
         for shard in status.shards:
             self._show(
                 shard.shard, f"shard {shard.shard}", _expected(shard), shard.done, shard.failed, _note(shard)
@@ -91,7 +91,7 @@ class Bars:
 
 
 def _expected(shard: ShardStatus) -> int:
-    """Return how many tests the shard will have run: what it was dealt changes as batches are stolen."""
+    """Return the number of tests that the shard is expected to run; it changes as batches are stolen."""
     heartbeat = shard.heartbeat
     if heartbeat is None:
         return shard.dealt
@@ -103,14 +103,14 @@ def _expected(shard: ShardStatus) -> int:
 def _note(shard: ShardStatus) -> str:
     heartbeat = shard.heartbeat
     if heartbeat is None:
-        return "not there yet"
+        return "not started yet"
     if heartbeat.state != "running":
         return heartbeat.state
     return Text(heartbeat.current[-48:]).markup
 
 
 class Lines:
-    """A line every ten seconds, and one at the end."""
+    """Prints a line every ten seconds, and one at the end."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
@@ -143,7 +143,7 @@ class Lines:
         self._console.print(
             f"{status.done}/{status.tests} tests, {status.failed} failed, "
             f"{status.batches_done}/{status.batches} batches, "
-            f"{working}/{len(status.shards)} shards at work{rest}",
+            f"{working}/{len(status.shards)} shards running{rest}",
             highlight=False,
             soft_wrap=True,
         )

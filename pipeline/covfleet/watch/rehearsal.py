@@ -1,7 +1,7 @@
-"""Reports in rehearsal: made of what is merged so far, while shards still run, for the cache alone.
+"""Rehearse the reports on the data merged so far, while shards are still running, to fill the cache.
 
-Most sources look the same to the reports long before the last test has ended. What a rehearsal makes of them
-the real reports take over, as they would from an earlier build: by a key of all that they depend on.
+For most sources, the reports no longer change long before the last test has ended. The real reports take
+these parts from the cache, just as from an earlier build: by a key of everything that they depend on.
 """
 
 from __future__ import annotations
@@ -25,19 +25,19 @@ from covfleet.report.cache.branch import Shelf, cache_here
 from covfleet.report.rendering import Rendering, render
 
 _AT = (0.4, 0.65, 0.8, 0.9, 0.95)
-"""Which shares of the batches are merged when there is a rehearsal: each leaves less to the next one."""
+"""The shares of batches at which a rehearsal starts: each one leaves less to do for the next one."""
 
-_NICENESS = 10  # merging and whatever else this machine does come first
+_NICENESS = 10  # merging and everything else on this machine come first
 
 
 class Rehearsals:
-    """The rehearsals of one build, each in a process of its own. Use as a context manager: none outlives it.
+    """The rehearsals of one build, each in its own process. Use it as a context manager: none outlives it.
 
     Args:
-        combination: what is merged so far.
-        store: of the build; what earlier builds of its branch left is taken from there.
-        cache: this machine's folder for what reports leave.
-        narrate: told what a report would fail of.
+        combination: the data merged so far.
+        store: the build's store, which has the report cache of its branch.
+        cache: this machine's folder for the report cache.
+        narrate: called with the error that a report would fail with.
     """
 
     def __init__(self, combination: Combination, store: ObjectStore, cache: Path, narrate: Narrate) -> None:
@@ -59,17 +59,19 @@ class Rehearsals:
         if self._process:
             self._process.terminate()
         self._reap()
-        shutil.rmtree(self._scratch, ignore_errors=True)  # what has just ended may still let go of it
+        shutil.rmtree(
+            self._scratch, ignore_errors=True
+        )  # a process that has just ended may still be releasing it
 
     @property
     def is_busy(self) -> bool:
-        """Whether one is under way."""
+        """Whether a rehearsal is running."""
         if self._process and not self._process.is_alive():
             self._reap()
         return self._process is not None
 
     def consider(self, share: float) -> None:
-        """Begin a rehearsal if it is time for one, given the share (0 to 1) of batches that have a result."""
+        """Start a rehearsal if it is time for one, given the share (0 to 1) of batches that have a result."""
         due = [at for at in self._left if share >= at]
         if self.is_busy or not due or share >= 1:
             return
@@ -80,8 +82,8 @@ class Rehearsals:
         try:
             if self._combination.snapshot(data_file):
                 self._start(data_file)
-        except (sqlite3.Error, OSError) as error:  # it only saves time
-            self._narrate(f"the reports aren't rehearsed: {error}")
+        except (sqlite3.Error, OSError) as error:  # a rehearsal only saves time
+            self._narrate(f"the reports can't be rehearsed: {error}")
 
     def _start(self, data_file: Path) -> None:
         processes = multiprocessing.get_context("spawn")  # this process has threads
@@ -93,12 +95,12 @@ class Rehearsals:
         theirs.close()
 
     def _reap(self) -> None:
-        """Let go of a rehearsal that has ended, and tell what it said."""
+        """Release the process of a rehearsal that has ended, and report its error."""
         if self._process is None or self._said is None:
             return
         self._process.join()
-        with contextlib.suppress(EOFError):  # it had nothing to say
-            self._narrate(f"so far, no reports can be made: {self._said.recv()}")
+        with contextlib.suppress(EOFError):  # there was no error
+            self._narrate(f"so far, the reports can't be written: {self._said.recv()}")
         self._said.close()
         self._process.close()
         self._process = self._said = None
@@ -106,7 +108,7 @@ class Rehearsals:
 
 @dataclass(frozen=True, slots=True)
 class _Snapshot:
-    """What a rehearsal is made of, and where."""
+    """The input of a rehearsal, and its folders."""
 
     data_file: Path
     source_dir: Path
@@ -116,10 +118,12 @@ class _Snapshot:
 
 
 def _rehearse(snapshot: _Snapshot, said: Connection) -> None:
-    """Make all of coverage.py's reports, keep what the cache can use of them, and throw them away."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal sends it to all; the follower decides
+    """Write all of coverage.py's reports, keep their reusable parts in the cache, and discard the reports."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal signals all processes; the follower decides
     os.nice(_NICENESS)
-    tempfile.tempdir = str(snapshot.scratch)  # what it leaves when it is ended goes with that
+    tempfile.tempdir = str(
+        snapshot.scratch
+    )  # if it is terminated, its leftovers are removed with that folder
     try:
         with (
             tempfile.TemporaryDirectory(prefix="reports-", dir=snapshot.scratch) as folder,
@@ -139,5 +143,5 @@ def _rehearse(snapshot: _Snapshot, said: Connection) -> None:
                 cache=cache,
             )
             render(job)
-    except Exception as error:  # whatever it is, the follower tells it and goes on
+    except Exception as error:  # the follower reports any error and continues
         said.send(f"{error}")
