@@ -1,4 +1,4 @@
-"""Where the application's interpreter begins: ``python covfleet_worker OUTPUT_FOLDER``."""
+"""The worker's entry point in the application's interpreter: ``python covfleet_worker OUTPUT_FOLDER``."""
 
 from __future__ import annotations
 
@@ -7,13 +7,14 @@ import os
 import sys
 
 NAME = "_covfleet_worker"
-"""Our package's name in the application's interpreter, whose own ``covfleet_worker`` stays its own."""
+"""Our package's name in the application's interpreter, distinct from any ``covfleet_worker`` it may have."""
 
 
 def load(folder: str) -> None:
-    """Make a folder the package ``NAME``, without a place on ``sys.path``: its neighbours stay unknown.
+    """Load a folder as the package ``NAME`` without adding its parent to ``sys.path``.
 
-    Where covfleet is installed they are covfleet's own dependencies, which the application must not get.
+    If covfleet is installed there, the parent contains covfleet's dependencies, which the application must
+    not see.
     """
     spec = importlib.util.spec_from_file_location(
         NAME, os.path.join(folder, "__init__.py"), submodule_search_locations=[folder]
@@ -25,8 +26,8 @@ def load(folder: str) -> None:
 
 
 if __name__ == "__main__":
-    # Python has put our folder first, where its modules would pass for those of other people.
+    # Python put our folder first, where its modules would shadow others of the same names.
     load(os.path.abspath(sys.path.pop(0)))
     session = importlib.import_module(f"{NAME}.session")
-    sys.path.insert(0, os.getcwd())  # as ``python -m pytest`` has it
+    sys.path.insert(0, os.getcwd())  # as ``python -m pytest`` does
     sys.exit(session.main(sys.argv[1]))

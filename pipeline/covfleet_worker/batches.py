@@ -1,4 +1,4 @@
-"""The pytest plugin: runs the agent's batches in one test session, and switches contexts."""
+"""The pytest plugins: one runs the agent's batches in a single test session, one switches contexts."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ IDS_PER_EVENT = 2000
 
 
 class Batches:
-    """The pytest plugin: instead of collecting and running everything, does what the agent asks for."""
+    """The pytest plugin that executes the agent's commands instead of collecting and running everything."""
 
     def __init__(self, channel: Channel, measurement: WorkerCoverage, start: dict[str, Any]) -> None:
         self.channel = channel
@@ -29,23 +29,23 @@ class Batches:
         self.collect_garbage = start["collect_garbage"]
         self.verdicts = Verdicts()
         self.known: dict[str, list[Any]] = {}  # test id -> its items; more than one if ids repeat
-        self.folders: dict[Any, Any] = {}  # parent and path -> the node that pytest made of a folder
+        self.folders: dict[Any, Any] = {}  # parent and path -> pytest's node for a folder
         self.unvisited_conftests: dict[Any, Any] = {}
         self.collected_files: set[str] = set()
         self.collect_errors: dict[str, tuple[str, str]] = {}
-        self.seen_files: dict[str, None] = {}  # that pytest collected from, whatever came of it
-        self.skipped_files: dict[str, str] = {}  # files that skip themselves when they are imported, and why
+        self.seen_files: dict[str, None] = {}  # that pytest collected from, with any result
+        self.skipped_files: dict[str, str] = {}  # files that skip themselves on import, with the reason
         self.collected_everything = False
-        self.on_the_way: Optional[set[str]] = None  # while single files are collected: they and their folders
+        self.on_the_way: Optional[set[str]] = None  # while collecting single files: these and their folders
         self.last_save = time.monotonic()
         self.save_cost_s = 0.0
         self.uncertain = ""  # how the running test has switched measuring off
 
     # ---- pytest's hooks
 
-    @pytest.hookimpl(trylast=True)  # when there is a terminal reporter to silence
+    @pytest.hookimpl(trylast=True)  # once there is a terminal reporter to silence
     def pytest_configure(self, config: Any) -> None:
-        """Keep pytest's own output and report files out of the way: the agent writes one for all shards."""
+        """Suppress pytest's own output and report files: the agent writes a report for all shards."""
         if getattr(config.option, "xmlpath", None):
             config.option.xmlpath = None
         reporter = config.pluginmanager.get_plugin("terminalreporter")
@@ -53,29 +53,30 @@ class Batches:
             reporter._tw._file = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - lives as long as pytest
 
     def pytest_sessionstart(self, session: Any) -> None:
-        """Take collection over: pytest's own hook then finds nothing to do."""
+        """Take over collection, so that pytest's own hook finds nothing to do."""
         self.session = session
         self.collect = session.perform_collect
         session.perform_collect = lambda *_args, **_kwargs: []
 
     @pytest.hookimpl(hookwrapper=True, optionalhook=True)  # since pytest 8
     def pytest_collect_directory(self, path: Any, parent: Any) -> Any:
-        """Have one node a folder in all collections: pytest 9.1 ties conftests' fixtures to the first one."""
-        made = yield
-        node = made.get_result()
+        """Reuse each folder's node in all collections: pytest 9.1 ties conftests' fixtures to the first."""
+        result = yield
+        node = result.get_result()
         if node is not None:
-            made.force_result(self.folders.setdefault((parent, path), node))
+            result.force_result(self.folders.setdefault((parent, path), node))
 
     @pytest.hookimpl(tryfirst=True)  # before pytest forgets
     def pytest_collection_finish(self, session: Any) -> None:
-        """Remember what pytest 9.1 forgets after a collection: conftests of folders that weren't visited."""
+        """Keep the conftests of unvisited folders, which pytest 9.1 forgets after a collection."""
         self.unvisited_conftests = dict(getattr(session._fixturemanager, "_pending_conftests", {}))
 
-    @pytest.hookimpl(tryfirst=True)  # the others cost more
+    @pytest.hookimpl(tryfirst=True)  # other plugins' hooks cost more
     def pytest_ignore_collect(self, collection_path: Any) -> Optional[bool]:
-        """Pass over the neighbours of single files: otherwise pytest asks its plugins about each, every time.
+        """Skip the neighbours of single files, as otherwise pytest asks its plugins about each every time.
 
-        What is on the way is left to the others, and so is ``__init__.py``, which makes a folder a package.
+        Other plugins still decide on the files, their folders and ``__init__.py``, which makes a folder a
+        package.
         """
         on_the_way = self.on_the_way
         if on_the_way is None or collection_path.name == "__init__.py" or str(collection_path) in on_the_way:
@@ -83,7 +84,7 @@ class Batches:
         return True
 
     def pytest_collectreport(self, report: Any) -> None:
-        """Remember which files were collected, what couldn't be, and which files want to be skipped."""
+        """Record the files that were collected, failed to be collected, or skip themselves."""
         if fault := self.measurement.ensure_on():
             where = clean(report.nodeid) or "a conftest.py"
             self.measurement.notes.append(f"{where} was imported, and {fault}: what ran then may be missing")
@@ -93,12 +94,12 @@ class Batches:
             self.skipped_files[clean(report.nodeid)] = clean(str(report.longrepr[2]))
         if report.failed:
             self.collect_errors[clean(report.nodeid)] = (
-                "could not be collected",
+                "couldn't be collected",
                 shortened(report.longreprtext),
             )
 
     def pytest_internalerror(self, excrepr: Any) -> None:
-        """Say why the process will end where the agent looks; pytest's own output goes nowhere."""
+        """Report why the process will end on standard error; pytest's own output is suppressed."""
         sys.stderr.write(f"{excrepr}\n")
 
     def pytest_runtest_logreport(self, report: Any) -> None:
@@ -106,18 +107,18 @@ class Batches:
         self.verdicts.reports.append(report)
 
     def pytest_runtestloop(self) -> bool:
-        """Do what the agent asks for until it has nothing more."""
+        """Execute the agent's commands until there are no more."""
         serve(self.channel, self.measurement, {"collect": self.tell_tests, "run": self.run})
         return True
 
     # ---- commands
 
     def tell_tests(self, _command: dict[str, Any]) -> None:
-        """Collect everything and tell the agent every test id, and what could not be collected.
+        """Collect everything and send the agent every test id and every collection error.
 
-        A file that skips itself counts as a test, as for pytest itself: what ran until then is measured.
-        Files that are left without a test (all deselected, or only helpers) are told apart: a serial run
-        imports them, too.
+        A file that skips itself counts as a test, as in pytest itself: its lines until then are measured.
+        Files without a test left (all deselected, or only helpers) are listed separately, as a serial run
+        would import them, too.
         """
         self._collect_everything()
         ids = [*self.known, *self.skipped_files]
@@ -129,7 +130,7 @@ class Batches:
         self.channel.send("collected", imports=imports, errors=errors)
 
     def run(self, command: dict[str, Any]) -> None:
-        """Run one batch: in the order of the agent's list, each batch with fixtures of its own."""
+        """Run one batch in the order of the agent's list; fixtures aren't shared between batches."""
         before_s = cpu_s()
         self.measurement.switch("")
         wanted, imports = command["tests"], command["imports"]
@@ -143,7 +144,7 @@ class Batches:
                 self.channel.send("test", **failure(test, "skipped", self.skipped_files[test]))
             elif test not in self.known:
                 text = self.collect_errors.get(test) or self.collect_errors.get(file_of_test(test))
-                message, output = text or ("was planned, but pytest doesn't collect it here", "")
+                message, output = text or ("was planned, but pytest didn't collect it here", "")
                 self.channel.send("test", **failure(test, "error", message, output))
         for file in imports:
             if file in self.collect_errors:
@@ -178,7 +179,7 @@ class Batches:
         self._checkpoint()
 
     def _checkpoint(self) -> None:
-        """Save now and then: at most once in ``checkpoint_s``, and never for more than 2% of the time."""
+        """Save now and then: at most once per ``checkpoint_s`` seconds, and for at most 2% of the time."""
         began = time.monotonic()
         if began - self.last_save >= max(self.checkpoint_s, 50 * self.save_cost_s):
             self.measurement.save()
@@ -190,7 +191,7 @@ class Batches:
         notes, self.measurement.notes[:] = list(self.measurement.notes), []
         return notes
 
-    # ---- collecting: only the files that a batch needs, each of them once
+    # ---- collecting: only the files that a batch needs, each one once
 
     def _path(self, file: str) -> str:
         return os.path.join(str(self.session.config.rootpath), file)
@@ -210,7 +211,7 @@ class Batches:
             self.collected_files.update(present)
         missing = [test for test in tests if test not in self.known and test not in self.skipped_files]
         if any(file_of_test(test) not in self.collect_errors for test in missing):
-            self._collect_everything()  # some plugins make items that aren't found by their file's path
+            self._collect_everything()  # some plugins create items that can't be found by their file's path
 
     def _collect_everything(self) -> None:
         if not self.collected_everything:
@@ -230,21 +231,21 @@ class Batches:
 
 
 def file_of_test(test: str) -> str:
-    """Return the file of a test id: what stands before the first ``::``."""
+    """Return the file of a test id: the part before the first ``::``."""
     return test.partition("::")[0]
 
 
 def cpu_s() -> float:
-    """Return the CPU seconds that this process has taken, and those of its children that have ended.
+    """Return the CPU seconds of this process and of its children that have ended.
 
-    ``os.times`` alone counts in hundredths of a second, more than a small batch may take.
+    ``os.times`` alone counts hundredths of a second; a small batch may take less.
     """
     children = os.times()
     return time.process_time() + children.children_user + children.children_system
 
 
 def with_folders(paths: Iterable[str]) -> set[str]:
-    """Return absolute paths and all folders that they lie in."""
+    """Return absolute paths with all their parent folders."""
     found = set(paths)
     for path in paths:
         while (path := os.path.dirname(path)) not in found:
@@ -253,7 +254,7 @@ def with_folders(paths: Iterable[str]) -> set[str]:
 
 
 class ContextHooks:
-    """The pytest plugin that names contexts, and switches them, as pytest-cov does."""
+    """The pytest plugin that names and switches contexts as pytest-cov does."""
 
     def __init__(self, measurement: WorkerCoverage) -> None:
         self.measurement = measurement
@@ -263,15 +264,15 @@ class ContextHooks:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_setup(self, item: Any) -> None:
-        """Attribute what runs from now on to the test's setup."""
+        """Attribute the following code to the test's setup."""
         self._switch(item, "setup")
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_call(self, item: Any) -> None:
-        """Attribute what runs from now on to the test."""
+        """Attribute the following code to the test."""
         self._switch(item, "run")
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_teardown(self, item: Any) -> None:
-        """Attribute what runs from now on to the test's teardown."""
+        """Attribute the following code to the test's teardown."""
         self._switch(item, "teardown")

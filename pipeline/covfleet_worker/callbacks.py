@@ -1,4 +1,4 @@
-"""What ``sys.monitoring`` calls for the core of ``monitor.py``, and the tool ids under which it does."""
+"""The callbacks of ``sys.monitoring`` for the core in ``monitor.py``, and the tool ids for them."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from types import CodeType, FunctionType
 from typing import Any, cast
 
 TOOL = "covfleet"
-"""Our name as a tool of ``sys.monitoring``."""
+"""Our tool name in ``sys.monitoring``."""
 
-# 3 is Hypothesis's, 2 and 0 are profilers' and debuggers', 1 coverage.py's
+# 3 is used by Hypothesis, 2 and 0 by profilers and debuggers, 1 by coverage.py
 _PREFERRED_TOOLS = (4, 5, 3, 2, 0, 1)
 
 _NOP, _RESUME = opcode.opmap["NOP"], opcode.opmap["RESUME"]
@@ -23,11 +23,11 @@ _events = _monitoring.events
 
 
 class UnusableError(RuntimeError):
-    """Why this core can't measure here."""
+    """This core can't measure here; the message says why."""
 
 
 class ToolIds:
-    """The tool ids of ``sys.monitoring`` that are ours for the life of the process.
+    """The tool ids of ``sys.monitoring`` that we keep for the life of the process.
 
     Code stays armed when measuring stops, and a tool that got our id later would get our events.
     """
@@ -37,7 +37,7 @@ class ToolIds:
         found = list(itertools.islice(free, 2))
         if len(found) < 2:
             raise UnusableError(
-                "other tools have taken the tool ids of sys.monitoring; "
+                "other tools use the tool ids of sys.monitoring; "
                 'if tests do that, set core = "ctrace" in [tool.covfleet]'
             )
         for tool in found:
@@ -47,15 +47,15 @@ class ToolIds:
 
     @property
     def are_ours(self) -> bool:
-        """Whether nobody has freed them meanwhile, and perhaps taken one."""
+        """Whether the ids are still ours, and nobody has freed or taken them."""
         get_tool = _monitoring.get_tool
         return bool(get_tool(self.lines) == TOOL == get_tool(self.resumes))
 
     def _hide_resumed_lines(self) -> bool:
-        """Say whether a line on which a function begins or is resumed has no event, as in 3.13.
+        """Return whether a line on which a function starts or resumes gets no event, as in 3.13.
 
-        It does have one where the instruction before it, ``RESUME``, has events, too: cpython issue 155992.
-        They are under an id of their own, since an event of ours switches itself off.
+        It does get one if the instruction before it, ``RESUME``, has events, too: cpython issue 155992. Those
+        use a separate id, as our own events switch themselves off.
         """
         seen: list[int] = []
         function: Callable[[], None] = lambda: None  # noqa: E731 - it must be on one line
@@ -71,29 +71,29 @@ _ids: ToolIds | None = None
 
 
 def tool_ids() -> ToolIds:
-    """Return our tool ids, new ones if somebody has freed them. Raises ``UnusableError`` if none are left."""
-    global _ids  # noqa: PLW0603 - there is one ``sys.monitoring`` in a process, too
+    """Return our tool ids, new ones if somebody freed them. Raises ``UnusableError`` if none are left."""
+    global _ids  # noqa: PLW0603 - a process has only one ``sys.monitoring``, too
     if _ids is None or not _ids.are_ours:
         _ids = ToolIds()
     return _ids
 
 
 def uninterrupted(function: FunctionType) -> FunctionType:
-    """Return a copy of a function that calls nothing, in which nothing else can run.
+    """Return a copy of a function that makes no calls, during which nothing else can run.
 
-    ``RESUME``, where a function begins, is where Python looks for signals to handle, garbage to collect and
-    threads to switch to. Without it a callback is one step, as if it were written in C. That matters twice:
-    what a signal's handler or a finalizer runs within a callback has no events, and would be missed; and
-    another thread could switch the context between noting a line and switching its event off.
+    At ``RESUME``, where a function starts, Python handles signals, collects garbage and switches threads.
+    Without it a callback is a single step, as if written in C. That matters for two reasons: code that a
+    signal handler or a finalizer runs within a callback gets no events and would be missed; and another
+    thread could switch the context between recording a line and switching its event off.
 
     Raises:
-        UnusableError: this Python begins functions in another way.
+        UnusableError: functions start differently in this Python.
     """
     code = function.__code__
     instructions = bytearray(code.co_code)
     resumes = [at for at in range(0, len(instructions), 2) if instructions[at] == _RESUME]
     if len(resumes) != 1:
-        raise UnusableError("functions of this Python don't begin as expected")
+        raise UnusableError("functions in this Python don't start as expected")
     instructions[resumes[0]] = _NOP
     bare = code.replace(co_code=bytes(instructions))
     return FunctionType(bare, function.__globals__, function.__name__, None, function.__closure__)
@@ -102,10 +102,10 @@ def uninterrupted(function: FunctionType) -> FunctionType:
 def callbacks(
     ended: list[Any], ids: ToolIds, dispositions: Mapping[str, Any], decide: Callable[[str], None]
 ) -> tuple[dict[int, FunctionType], FunctionType]:
-    """Return what each event calls, and what ends the runs of lines that they note.
+    """Return the callback of each event, and a function that ends the runs of lines that they record.
 
-    After a call Python looks for other things to do. So they call nothing, except ``decide``, once for each
-    file: a list grows by ``+=``, and code is armed by an iterator, a step of which is a call made in C.
+    After a call Python may run other code. So the callbacks make no calls, except ``decide`` once per file: a
+    list grows by ``+=``, and an iterator arms code, with a call from C in each step.
     """
     on_line, on_jump, end_runs = _noting(ended)
     by_event = {
@@ -119,7 +119,7 @@ def callbacks(
 def _starting(
     ids: ToolIds, dispositions: Mapping[str, Any], decide: Callable[[str], None]
 ) -> Callable[[CodeType, int], Any]:
-    """Return what arms code when it runs for the first time."""
+    """Return a callback that arms code when it runs for the first time."""
     off = _monitoring.DISABLE
     started: list[CodeType] = []
     arming = zip(
@@ -134,7 +134,7 @@ def _starting(
         if name not in dispositions:
             decide(name)
         if dispositions[name].trace:
-            started += (code, code, code, code)  # each of the two takes it twice
+            started += (code, code, code, code)  # each of the two iterators takes it twice
             for _ in arming:
                 break
             started *= 0
@@ -144,9 +144,9 @@ def _starting(
 
 
 def _noting(ended: list[Any]) -> tuple[Callable[..., Any], ...]:
-    """Return what notes lines and jumps, and switches them off; and what ends the runs of them.
+    """Return callbacks that record lines and jumps and switch their events off, and one that ends the runs.
 
-    Lines of one code that follow each other are a run; where a jump led is noted as ``~offset``.
+    Consecutive lines of the same code are a run; the target of a jump is recorded as ``~offset``.
     """
     off = _monitoring.DISABLE
     running: CodeType | None = None
@@ -182,9 +182,9 @@ def _noting(ended: list[Any]) -> tuple[Callable[..., Any], ...]:
 
 
 def _arming(tool: int, codes: list[CodeType], events: int) -> Iterator[Any]:
-    """Return an endless iterator whose every step takes two of ``codes``, which are one code, and arms it.
+    """Return an endless iterator whose every step takes two of ``codes``, the same code, and arms it.
 
-    Code that began before keeps its other events: tests may have all events start again.
+    Code that started before keeps its other events: tests may restart all events.
     """
     taken = iter(codes.pop, None)
     before = map(_monitoring.get_local_events, itertools.repeat(tool), taken)

@@ -1,4 +1,4 @@
-"""The line to the agent, and what may be said on it."""
+"""The channel to the agent, and the text that it can carry."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import json
 import os
 from typing import Any, Optional
 
-MAX_TEXT = 64 * 1024  # characters of a traceback or captured output; the rest is cut from its middle
+MAX_TEXT = 64 * 1024  # characters of a traceback or captured output; the middle of longer texts is cut
 
 
 def clean(text: str) -> str:
-    """Return ``text`` without lone surrogates, which neither JSON nor XML can carry."""
+    """Return ``text`` without lone surrogates, which neither JSON nor XML can contain."""
     return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
@@ -34,7 +34,7 @@ class Channel:
         os.dup2(2, 1)
 
     def receive(self) -> Optional[dict[str, Any]]:
-        """Return the next command, ``None`` at the end of the input."""
+        """Return the next command, or ``None`` at the end of the input."""
         line = self._commands.readline()
         return json.loads(line) if line else None
 

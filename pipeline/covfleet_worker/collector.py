@@ -1,4 +1,4 @@
-"""coverage.py with the core of ``monitor.py``: what it saw, by context, into ordinary data files."""
+"""coverage.py with the core in ``monitor.py``: it writes lines by context to ordinary data files."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from .guard import OwnCoverage
 from .monitor import Monitor, check_usable
 
 SCHEMA_VERSION = 7
-"""Of the data files that ``ContextCollector`` can write by itself."""
+"""The version of data files that ``ContextCollector`` can write directly."""
 
 _NEEDED = {
     coverage.Coverage: ("_init_for_start", "_should_trace", "switch_context"),
@@ -53,12 +53,12 @@ class ContextCoverage(OwnCoverage):
 
 
 def take_over(cov: coverage.Coverage) -> None:
-    """Give this core to a ``Coverage`` that hasn't started.
+    """Make a ``Coverage`` that hasn't started use this core.
 
-    coverage.py has no place where a core could be plugged in: it makes its objects, and they become ours.
+    coverage.py has no plugin interface for cores, so this changes the classes of its objects to ours.
 
     Raises:
-        UnusableError: it can't measure here.
+        UnusableError: the core can't measure here.
     """
     for class_, names in _NEEDED.items():
         if missing := [name for name in names if not hasattr(class_, name)]:
@@ -68,35 +68,35 @@ def take_over(cov: coverage.Coverage) -> None:
 
 
 class ContextCollector(Collector):
-    """coverage.py's collector, which keeps lines by context in memory until they are asked for.
+    """coverage.py's collector, which keeps lines by context in memory until they are requested.
 
-    The stock one writes to the data file at each switch of the context, a transaction for each of its files.
+    The stock one writes to the data file at each switch of the context, with a transaction per measured file.
     """
 
     _lines: dict[tuple[str, str], int]  # context and file -> the bits of its lines
     _is_writing: bool
 
     def begin(self) -> None:
-        """Become one, after having been made as a stock collector."""
+        """Initialise an object that was created as a stock collector."""
         self._lines = {}
         self._is_writing = False
         os.register_at_fork(after_in_child=self._forget_parent)
 
     def _forget_parent(self) -> None:
-        """Forget, in a forked process, what its parent is going to write, and see those lines again."""
+        """Forget, in a forked process, the lines that its parent will write, and record them again."""
         self._gather()
         self._lines = {}
 
     def stop(self) -> None:
-        """Stop, and not only pause: keep what was seen, and let what runs from now on cost nothing."""
+        """Stop for good: keep the recorded lines, and let the following code run at no cost."""
         super().stop()
-        self._gather()  # to start again makes another tracer
+        self._gather()  # a new start creates another tracer
         for tracer in self.tracers:
             assert isinstance(tracer, Monitor)
             tracer.end()
 
     def switch_context(self, new_context: str | None) -> str | None:
-        """Attribute what runs from now on to another context; return the one before."""
+        """Attribute the following code to another context; return the previous one."""
         self._gather()
         before = self._context()
         self.covdata.set_context("|".join(name for name in (self.static_context, new_context) if name))
@@ -106,10 +106,10 @@ class ContextCollector(Collector):
         return self.covdata._current_context or ""
 
     def _gather(self) -> None:
-        """Take what the tracers have seen.
+        """Take the lines that the tracers have recorded.
 
-        No garbage is collected meanwhile: what a finalizer runs would belong half to one context, half to the
-        other, since some of its code has events again, and some not yet.
+        No garbage is collected meanwhile: a finalizer's code would belong half to one context and half to the
+        other, as some of it has events again and some doesn't yet.
         """
         collects = gc.isenabled()
         gc.disable()
@@ -128,10 +128,10 @@ class ContextCollector(Collector):
             self._lines[key] = self._lines.get(key, 0) | lines
 
     def flush_data(self) -> bool:
-        """Write what was gathered, whatever its context, and return true: there is a data file now.
+        """Write the gathered lines of all contexts, and return true: there is a data file now.
 
-        Within itself, as in the handler of a signal that came while it writes, it does nothing: the process
-        is about to end, and nobody was told that the lines of the unfinished transaction are safe.
+        A nested call, from the handler of a signal that arrives during the write, does nothing: the process
+        is about to end, and the lines of the unfinished transaction haven't been reported as saved.
         """
         if self._is_writing:
             return False
@@ -145,7 +145,7 @@ class ContextCollector(Collector):
 
     def _write(self) -> None:
         data, lines = self.covdata, self._lines
-        data.add_lines({})  # makes the data file, or another one after a fork
+        data.add_lines({})  # creates the data file, or another one after a fork
         data.touch_files(sorted({file for _, file in lines}))
         try:
             with closing(sqlite3.connect(data.data_filename(), isolation_level=None)) as connection:
@@ -158,7 +158,7 @@ class ContextCollector(Collector):
         self._lines = {}
 
     def _write_slowly(self) -> None:
-        """Write through the public interface, which knows all forms of data files."""
+        """Write with the public API, which supports all versions of data files."""
         context = self.covdata._current_context
         for (name, file), lines in self._lines.items():
             self.covdata.set_context(name)
@@ -167,12 +167,12 @@ class ContextCollector(Collector):
 
 
 def _numbits(lines: int) -> bytes:
-    """Return the bits of lines as coverage.py stores them: ``coverage.numbits``."""
+    """Return the bits of lines in coverage.py's form: ``coverage.numbits``."""
     return lines.to_bytes((lines.bit_length() + 7) // 8, "little")
 
 
 def _write_rows(connection: sqlite3.Connection, lines: Mapping[tuple[str, str], int]) -> None:
-    """Add lines to a data file whose files are known, in one transaction."""
+    """Add lines to a data file that already lists their files, in one transaction."""
     register_sqlite_functions(connection)
     connection.executescript(_WITHOUT_JOURNAL)
     contexts = dict.fromkeys(context for context, _ in lines)

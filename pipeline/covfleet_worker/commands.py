@@ -1,4 +1,4 @@
-"""The agent's commands, one after the other, and that which needs no pytest."""
+"""Execute the agent's commands one by one, including the one that needs no pytest."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .verdicts import failure
 def serve(
     channel: Channel, measurement: WorkerCoverage, commands: dict[str, Callable[[dict[str, Any]], None]]
 ) -> None:
-    """Carry out the agent's commands, one after the other, until its input ends."""
+    """Execute the agent's commands one by one until the input ends."""
     while True:
         command = channel.receive()
         if command is None or command["do"] == "quit":
@@ -28,7 +28,7 @@ def serve(
 
 
 def run_command(channel: Channel, measurement: WorkerCoverage, command: dict[str, Any]) -> None:
-    """Run a suite that pytest doesn't drive: ``python ...`` becomes ``python -m coverage run ...``."""
+    """Run a suite that doesn't use pytest: ``python ...`` becomes ``python -m coverage run ...``."""
     test, argv = command["id"], command["argv"]
     channel.send("running", tests=[test])
     began = time.monotonic()

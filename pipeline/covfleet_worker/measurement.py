@@ -1,4 +1,4 @@
-"""coverage.py as it measures in a worker: the core, contexts, and a data file for each batch."""
+"""coverage.py in a worker: the core, contexts, and a data file for each batch."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from .channel import clean
 from .guard import Guard, OwnCoverage
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-OURS = os.path.join(re.sub(r"[][*?]", "?", HERE), "*")  # as a pattern of coverage.py
-FINISHED_CHILD = re.compile(r"^\.coverage\..*\.H\w{10}h$")  # the hash comes into the name at the very end
+OURS = os.path.join(re.sub(r"[][*?]", "?", HERE), "*")  # as a coverage.py pattern
+FINISHED_CHILD = re.compile(r"^\.coverage\..*\.H\w{10}h$")  # the hash is added to the name at the very end
 CORES = {"CTracer": "ctrace", "PyTracer": "pytrace", "SysMonitor": "sysmon", "Monitor": "monitor"}
 
 
 class WorkerCoverage:
-    """coverage.py with the application's own settings and what distribution adds to them."""
+    """coverage.py with the application's own settings and those that distribution adds."""
 
     def __init__(self, folder: str, branch: Optional[bool], contexts: bool, core: str) -> None:
         self.contexts = contexts
@@ -45,7 +45,7 @@ class WorkerCoverage:
             )
 
         cov = make(True)
-        if cov.config.config_file is None:  # coverage.py passes settings on to subprocesses only from a file
+        if cov.config.config_file is None:  # coverage.py passes only settings from a file on to subprocesses
             config_file = os.path.join(folder, "coveragerc")
             with open(config_file, "w", encoding="utf-8") as file:
                 file.write("[run]\n")
@@ -60,10 +60,10 @@ class WorkerCoverage:
         set_option("run:patch", sorted({*self._listed("run:patch"), "subprocess"}))
         set_option("run:omit", [*self._listed("run:omit"), OURS])
         if "multiprocessing" in self._listed("run:concurrency"):
-            # Its children read the settings' file again, which doesn't know where our data belongs.
+            # Its children read the settings file again, which doesn't contain the location of our data.
             os.environ["COVERAGE_FILE"] = self.cov.config.data_file
         self.wanted_core = self._chosen_core(core)
-        # Subprocesses don't switch contexts, and nothing of ours is in them.
+        # Subprocesses don't switch contexts and don't load our code.
         set_option("run:core", "ctrace" if self.wanted_core == "monitor" else self.wanted_core)
 
     def _listed(self, option: str) -> list[str]:
@@ -71,9 +71,9 @@ class WorkerCoverage:
         return list(found) if isinstance(found, (list, tuple)) else []
 
     def _chosen_core(self, core: str) -> str:
-        """Return what covfleet's settings say, or the project's own, or the fastest that is exact.
+        """Return the core in covfleet's settings, or in the project's own, or the fastest exact one.
 
-        With contexts coverage.py's core on sys.monitoring would lose data in silence; ours doesn't.
+        With contexts, coverage.py's core on sys.monitoring would silently lose data; ours doesn't.
         """
         wanted = core if core != "auto" else self.cov.get_option("run:core") or "auto"
         if self.contexts and wanted == "sysmon":
@@ -85,12 +85,12 @@ class WorkerCoverage:
         return self._fastest_core() if wanted == "auto" else str(wanted)
 
     def _use_monitor(self) -> str:
-        """Give covfleet's own core to coverage.py, or return why that can't be."""
+        """Make coverage.py use covfleet's own core, or return why it can't."""
         option = self.cov.get_option
         refusals = (
-            (not self.contexts, "it is for test contexts"),
+            (not self.contexts, "it is only for test contexts"),
             (option("run:branch"), "it doesn't measure branches"),
-            (option("run:plugins"), "it doesn't serve coverage.py's plugins"),
+            (option("run:plugins"), "it doesn't support coverage.py's plugins"),
             (option("run:dynamic_context"), "dynamic_context is set"),
             (option("run:timid"), "timid is set"),
             (sys.version_info < (3, 12), "it needs Python 3.12 or newer"),
@@ -98,20 +98,20 @@ class WorkerCoverage:
         for refused, reason in refusals:
             if refused:
                 return reason
-        from . import callbacks, collector  # sys.monitoring is there
+        from . import callbacks, collector  # only here is sys.monitoring available
 
         try:
             collector.take_over(self.cov)
         except callbacks.UnusableError as error:
-            self.notes.append(f"measured by the C tracer, which is slower: {error}")
+            self.notes.append(f"measured with the C tracer, which is slower: {error}")
             return str(error)
         return ""
 
     def _fastest_core(self) -> str:
-        """Return coverage.py's fastest core that gives correct results for these settings, without contexts.
+        """Return coverage.py's fastest core that is correct for these settings, without contexts.
 
-        sys.monitoring can't measure branches before 3.14, nor serve file tracers or greenlets: coverage.py
-        would warn and lose data, or fall back.
+        sys.monitoring can't measure branches before Python 3.14 and doesn't support file tracers or
+        greenlets: coverage.py would warn and lose data, or fall back.
         """
         option = self.cov.get_option
         needs_tracer = (
@@ -124,7 +124,7 @@ class WorkerCoverage:
         return "sysmon" if measurable and not needs_tracer else "ctrace"
 
     def start(self) -> None:
-        """Start measuring; refuse to go on with another core than the chosen one."""
+        """Start measuring; refuse to continue with any core but the chosen one."""
         with self._noting_warnings():
             self.cov.start()
         self._configure_children()
@@ -132,7 +132,7 @@ class WorkerCoverage:
         self.branch = bool(self.cov.get_option("run:branch"))
         if self.core != self.wanted_core and not self.cov.get_option("run:timid"):
             said = "; ".join(self.notes)
-            raise SystemExit(f"coverage.py measures with {self.core}, not with {self.wanted_core}: {said}")
+            raise SystemExit(f"coverage.py measures with {self.core} instead of {self.wanted_core}: {said}")
         self.guard = Guard(self.cov, self.core)
 
     def stop(self) -> None:
@@ -149,17 +149,17 @@ class WorkerCoverage:
         return fault
 
     def _configure_children(self) -> None:
-        """Have subprocesses record absolute paths.
+        """Make subprocesses record absolute paths.
 
         coverage.py makes paths relative to the folder in which a process starts, and a subprocess may start
-        anywhere: ``x.py`` of another folder would pass for that of the project.
+        anywhere: ``x.py`` in another folder would be taken for the project's.
         """
         self.cov.set_option("run:relative_files", False)
         self.child_config = os.environ["COVERAGE_PROCESS_CONFIG"] = self.cov.config.serialize()
         self.cov.set_option("run:relative_files", True)
 
     def described(self) -> dict[str, Any]:
-        """Return how it measures, as the fields of the agent's ``Measurement``."""
+        """Return the fields of the agent's ``Measurement``."""
         return {"branch": self.branch, "contexts": self.contexts, "core": self.core}
 
     def _noting_warnings(self) -> Any:
@@ -167,35 +167,35 @@ class WorkerCoverage:
         return NotedWarnings(self.notes)
 
     def switch(self, context: str) -> None:
-        """Attribute what is measured from now on to ``context``, if contexts are wanted."""
+        """Attribute the following code to ``context``, if contexts are recorded."""
         if self.contexts and self.cov._started:  # unless a test has stopped it
             self.cov.switch_context(context)
 
     def save(self) -> Any:
-        """Write what was measured so far to the data file and return coverage.py's data object."""
+        """Write the data measured so far to the data file and return coverage.py's data object."""
         with self._noting_warnings():
             data = self.cov.get_data()
             data.write()
         self._check_on_disk(data)
         if self.core == "sysmon":
-            # A line event switches itself off once it has fired.  Without this, what one batch has seen
-            # would be missing in the next one's file, and coverage.py would think that nothing happened.
+            # A line event switches itself off once it has fired. Without this, lines that ran in one batch
+            # would be missing from the next one's file, and coverage.py would think that nothing happened.
             sys.monitoring.restart_events()  # type: ignore[attr-defined]
         return data
 
     @staticmethod
     def _check_on_disk(data: Any) -> None:
-        """Refuse to go on if a test deleted the data file: coverage.py would silently begin another."""
+        """Refuse to continue if a test deleted the data file: coverage.py would silently start another."""
         path = data.data_filename()
         written = coverage.CoverageData(path)
         written.read()
         written.close()
         if written.measured_files() != data.measured_files():
-            with open(path, "wb"):  # what is empty isn't sound: the agent then takes no test for saved
+            with open(path, "wb"):  # an empty file isn't sound, so the agent counts no test as saved
                 raise RuntimeError(f"coverage's data file {path} was deleted or replaced while tests ran")
 
     def hand_over(self) -> list[str]:
-        """Close the batch's data file, move it to ``done`` and begin a new one; return the file's name."""
+        """Close the batch's data file, move it to ``done`` and start a new one; return the file's name."""
         self.switch("")
         data = self.save()
         path = data.data_filename()
@@ -206,7 +206,7 @@ class WorkerCoverage:
             names.append(f"{os.path.basename(path)}.b{self._handed_over}")
             os.replace(path, os.path.join(self._done, names[0]))
         data.erase()
-        # erase() forgets to forget this, and the next file would not say whether it holds lines or arcs.
+        # erase() doesn't reset these, and the next file would not declare whether it contains lines or arcs.
         data._has_lines = data._has_arcs = False
         return names + self.adopt_children()
 
@@ -224,7 +224,7 @@ class WorkerCoverage:
             child.read()
             adopted.update(child, map_path=lambda file: file[len(root) :] if file.startswith(root) else file)
             child.close()
-        except coverage.CoverageException as error:  # the agent judges it as it is
+        except coverage.CoverageException as error:  # the agent judges the file as it is
             self.notes.append(f"the data file of a subprocess can't be read: {error}")
             adopted.erase()
             return False

@@ -1,20 +1,21 @@
 """A measuring core for coverage.py: statements with contexts, on ``sys.monitoring`` (Python 3.12 and newer).
 
 coverage.py's own core on ``sys.monitoring`` can't switch contexts: a line's event switches itself off once it
-has fired, and nothing switches it on again. This one does, for the code that fired and no other:
+has fired, and nothing switches it on again. This core does, for exactly the code that fired:
 
-* ``PY_START`` fires once for each code object. If coverage.py wants its file measured, the code is armed: it
-  gets ``LINE`` events of its own. Each of them notes code and line, and switches itself off. A loop on one
-  line gets ``JUMP``, too: going round it, as in a generator that another test goes on with, is no new line.
-* When the context changes, what was noted belongs to the old one, and the code objects that were noted are
-  armed again, those of running frames included. Code that hasn't run since it was armed still is.
+* ``PY_START`` fires once for each code object. If coverage.py wants to measure its file, the code is armed:
+  it gets local ``LINE`` events. Each of them records code and line, and switches itself off. Code with a loop
+  on one line gets ``JUMP`` events, too: another iteration, as in a generator that another test resumes, isn't
+  a new line.
+* When the context changes, the recorded lines belong to the old one, and their code objects are armed again,
+  including those of running frames. Code that hasn't run since it was armed still is.
 
-So a line costs one event in each context that runs it, and nothing after that, and at the beginning of each
-context every line of every code object is armed. All else is coverage.py's: which files are measured, data
-files, signals, nested measurements; ``collector.py`` ties it in.
+So a line costs one event in each context that runs it and nothing after that, and at the start of each
+context every line of every code object is armed. Everything else is coverage.py's: the choice of files, data
+files, signals, nested measurements; ``collector.py`` integrates this core.
 
-``callbacks.py`` notes what runs, ``ran_code.py`` knows what that means. The worker imports all three only on
-a Python that has ``sys.monitoring``.
+``callbacks.py`` records what runs, ``ran_code.py`` interprets it. The worker imports all three only on a
+Python that has ``sys.monitoring``.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ from .ran_code import RanCode
 
 _monitoring: Any = sys.monitoring  # type: ignore[attr-defined]  # the types are those of 3.11
 _events = _monitoring.events
-_getframe = sys._getframe  # tests replace what is in ``sys``
+_getframe = sys._getframe  # tests may replace it in ``sys``
 
 
 class Monitor:
@@ -44,11 +45,11 @@ class Monitor:
         self._ids = tool_ids()
         self._ended: list[Any] = []  # runs of lines: code, a list of them, code, a list of them ...
         self._end_runs: Callable[[], None] = lambda: None
-        self._ran_code: dict[int, RanCode] = {}  # by the code's id: a code's hash goes through all of it
+        self._ran_code: dict[int, RanCode] = {}  # by the code's id: computing a code's hash reads all of it
         self._callbacks: dict[int, FunctionType] = {}  # by event
 
     def _decide(self, name: str) -> None:
-        """Let coverage.py judge a file when the first of its code starts."""
+        """Let coverage.py decide on a file when its first code starts."""
         self.should_trace_cache[name] = self.should_trace(name, _getframe(1))
 
     def _ran_code_of(self, code: CodeType) -> RanCode:
@@ -61,10 +62,10 @@ class Monitor:
         return ran_code
 
     def take(self, keep: Callable[[dict[str, int]], None]) -> None:
-        """Give ``keep`` the lines that ran since the last call, by source file, and arm their code again.
+        """Pass ``keep`` the lines that ran since the last call, by source file, and arm their code again.
 
-        A file's lines are the bits of a number. Whatever is raised on the way, such as by the handler of a
-        signal, they are forgotten only at the end.
+        A file's lines are the bits of a number. If an exception is raised on the way, for example by a signal
+        handler, no lines are lost: they are deleted only at the end.
         """
         self._end_runs()
         count = len(self._ended)
@@ -77,21 +78,21 @@ class Monitor:
         keep(by_file)
         if self._ids.are_ours:  # else ``take_back`` arms all code
             self._arm_again(ran)
-        del self._ended[:count]  # what other threads have added meanwhile stays
+        del self._ended[:count]  # keeps what other threads have added meanwhile
 
     def _arm_again(self, ran: list[tuple[CodeType, int]]) -> None:
-        """Switch on the events of code, which have switched themselves off.
+        """Switch the events of code on again after they have switched themselves off.
 
-        All in one call: if another thread ran between off and on, it would miss lines.
+        It takes a single call: lines of another thread that ran between off and on would be missed.
         """
         tool = self._ids.lines
         calls = [(tool, code, wanted) for code, events in ran for wanted in (0, events)]
         deque(itertools.starmap(_monitoring.set_local_events, calls), maxlen=0)
 
-    # ---- what coverage.py's collector asks of a tracer
+    # ---- the interface that coverage.py's collector expects from a tracer
 
     def start(self) -> None:
-        """Begin, or go on after ``stop``. Raises ``UnusableError`` if others have all tool ids by now."""
+        """Start, or continue after ``stop``. Raises ``UnusableError`` if others have all tool ids by now."""
         ids = tool_ids()
         if ids is not self._ids or not self._callbacks:
             self._end_runs()
@@ -125,16 +126,16 @@ class Monitor:
         _monitoring.restart_events()
 
     def stop(self) -> None:
-        """Measure nothing until ``start``, as while another measurement is nested in this one.
+        """Measure nothing until ``start``, for example while another measurement is nested in this one.
 
-        What is armed stays so, and code that begins meanwhile is armed, too: it may go on afterwards.
+        Armed code stays armed, and code that starts meanwhile is armed, too: it may continue afterwards.
         """
         if self._ids.are_ours:
             for event in self._callbacks.keys() - {_events.PY_START}:
                 _monitoring.register_callback(self._ids.lines, event, None)
 
     def end(self) -> None:
-        """Measure nothing any more; only ``start`` begins again."""
+        """Stop measuring for good, unless ``start`` is called."""
         self.stop()
         if self._ids.are_ours:
             _monitoring.set_events(self._ids.lines, 0)
@@ -145,7 +146,7 @@ class Monitor:
         self.end()
 
     def activity(self) -> bool:
-        """Say that there may be something to save."""
+        """Return true: there may be something to save."""
         return True
 
     def reset_activity(self) -> None:
@@ -156,7 +157,7 @@ class Monitor:
 
 
 def check_usable() -> None:
-    """Make sure that this core can measure in this process.
+    """Check that this core can measure in this process.
 
     Raises:
         UnusableError: it can't.
@@ -169,8 +170,8 @@ def check_usable() -> None:
 
 
 def _by_code(runs: Iterable[Any]) -> Iterable[tuple[CodeType, list[int]]]:
-    """Return each code of the runs with all that was noted of it."""
-    by_id: dict[int, tuple[CodeType, list[int]]] = {}  # a code's hash goes through all of it
+    """Return each code in the runs with all its recorded lines."""
+    by_id: dict[int, tuple[CodeType, list[int]]] = {}  # computing a code's hash reads all of it
     flat = iter(runs)
     for code, lines in zip(flat, flat, strict=True):
         key = id(code)

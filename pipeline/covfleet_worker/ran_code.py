@@ -1,4 +1,4 @@
-"""What is known of code that has run under the core of ``monitor.py``: its file, its events, its lines."""
+"""Code that has run under the core in ``monitor.py``: its file, its events, its lines."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from types import CodeType
 from typing import Any
 
 MOST_WAYS = 64
-"""In how many ways one code may run whose bits are kept."""
+"""For how many different runs of the same code to cache the bits."""
 
 _EXTENDED_ARG, _JUMP_BACKWARD = opcode.opmap["EXTENDED_ARG"], opcode.opmap["JUMP_BACKWARD"]
-_CACHE = b"\0"  # what pads instructions; code may end with a jump, and has no padding after it then
+_CACHE = b"\0"  # pads instructions; code may end with a jump, without padding after it
 
 _monitoring: Any = sys.monitoring  # type: ignore[attr-defined]  # the types are those of 3.11
 _events = _monitoring.events
 
 
 class RanCode:
-    """Code that has run: its file, the events that it gets, and the bits of its lines."""
+    """Code that has run: its file, its events, and the bits of its lines."""
 
     __slots__ = ("_bits", "code", "events", "source")
 
@@ -32,9 +32,10 @@ class RanCode:
         self._bits: dict[tuple[int, ...], int] = {}
 
     def bits(self, way: tuple[int, ...]) -> int:
-        """Return a number with a bit for each of the lines that were noted, in the order in which they ran.
+        """Return a number with a bit for each recorded line; ``way`` lists them in the order of their run.
 
-        Code runs in the same few ways in most contexts, and looking them up is cheaper than adding up bits.
+        In most contexts code runs in one of a few ways, and looking up the bits is cheaper than computing
+        them.
         """
         bits = self._bits.get(way)
         if bits is None:
@@ -47,13 +48,13 @@ class RanCode:
         code, bits = self.code(), 0
         assert code is not None
         for number in noted:
-            line = number if number >= 0 else _line_at(code, ~number)  # where a jump has led is noted so
+            line = number if number >= 0 else _line_at(code, ~number)  # the recorded target of a jump
             bits |= 0 if line is None else 1 << line
         return bits
 
 
 def _loops_on_one_line(code: CodeType) -> Iterator[bool]:
-    """Say of each jump backward, in order, whether it ends on the line where it begins."""
+    """Yield for each backward jump, in order, whether it ends on the line on which it starts."""
     instructions, argument = code.co_code, 0
     lines: list[int | None] = [None] * (len(instructions) // 2)
     for start, end, line in code.co_lines():

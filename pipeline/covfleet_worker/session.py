@@ -1,4 +1,4 @@
-"""The life of a worker: from the agent's first command to the end of its test session."""
+"""The life of a worker, from the agent's first command to the end of its test session."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from .measurement import WorkerCoverage
 
 
 def main(folder: str) -> int:
-    """Serve the agent until it hangs up; return the exit status."""
+    """Serve the agent until it closes the channel; return the exit status."""
     channel = Channel()
     die_with_parent()
     start = channel.receive()
@@ -35,8 +35,8 @@ def main(folder: str) -> int:
 
 
 def run_pytest(channel: Channel, measurement: WorkerCoverage, start: dict[str, Any], folder: str) -> int:
-    """Be a test session that does what the agent asks for; return pytest's exit status."""
-    import pytest  # from here on, so that it is measured if the settings say so
+    """Run a test session that executes the agent's commands; return pytest's exit status."""
+    import pytest  # only here, so that it is measured if the settings say so
 
     from .batches import Batches, ContextHooks
 
@@ -44,14 +44,14 @@ def run_pytest(channel: Channel, measurement: WorkerCoverage, start: dict[str, A
     become_pytest(arguments)
     plugins: list[Any] = [Batches(channel, measurement, start)]
     if measurement.contexts:
-        plugins.append(ContextHooks(measurement))  # apart, since hooks cost time in every test
+        plugins.append(ContextHooks(measurement))  # separate, as hooks cost time in every test
     status = int(pytest.main(arguments, plugins=plugins))
-    measurement.hand_over()  # what ran at the end of the test session
+    measurement.hand_over()  # of code that ran at the end of the test session
     return status
 
 
 def pytest_arguments(start: dict[str, Any], folder: str) -> list[str]:
-    """Return pytest's command line: the user's, and what keeps other plugins from doing our work."""
+    """Return pytest's arguments: the user's, and those that keep other plugins from doing our work."""
     cache = os.path.join(folder, "pytest-cache")
     arguments = [*start["pytest_args"], "--maxfail=0", "-o", f"cache_dir={cache}"]
     if importlib.util.find_spec("pytest_cov"):
@@ -62,7 +62,7 @@ def pytest_arguments(start: dict[str, Any], folder: str) -> list[str]:
 
 
 def become_pytest(arguments: list[str]) -> None:
-    """Look like ``python -m pytest`` to the tests: in ``sys.argv``, ``sys.path`` and ``__main__``."""
+    """Look like ``python -m pytest`` to the tests in ``sys.argv``, ``sys.path`` and ``__main__``."""
     spec = importlib.util.find_spec("pytest.__main__")
     assert spec is not None and spec.origin is not None
     main = types.ModuleType("__main__")
@@ -72,7 +72,7 @@ def become_pytest(arguments: list[str]) -> None:
 
 
 def die_with_parent() -> None:
-    """Ask Linux to kill this process when the agent is gone, whatever a test is doing then."""
+    """Ask Linux to kill this process when the agent dies, whatever a test is doing at that moment."""
     if sys.platform != "linux":
         return
     import ctypes
@@ -83,7 +83,7 @@ def die_with_parent() -> None:
 
 
 def environment() -> dict[str, str]:
-    """Return what runs here, as the fields of the agent's ``Environment``."""
+    """Return the fields of the agent's ``Environment``."""
     return {
         "python": platform.python_version(),
         "pytest": installed_version("pytest"),
@@ -93,7 +93,7 @@ def environment() -> dict[str, str]:
 
 
 def installed_version(package: str) -> str:
-    """Return a package's version, empty if it isn't installed."""
+    """Return a package's version, or an empty string if it isn't installed."""
     import importlib.metadata
 
     try:

@@ -1,4 +1,4 @@
-"""What became of a test: one outcome from the reports that pytest makes of it."""
+"""The outcome of a test, from pytest's reports on it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ SERIOUS_FIRST = ("failed", "error", "xpassed", "xfailed", "skipped", "passed")
 
 
 class Verdicts:
-    """Turns the reports that pytest makes of one test (setup, call, teardown) into one outcome."""
+    """Turns pytest's reports on one test (setup, call, teardown) into one outcome."""
 
     def __init__(self) -> None:
         self.reports: list[Any] = []
@@ -57,5 +57,5 @@ class Verdicts:
 
 
 def failure(test: str, outcome: str, message: str, output: str = "") -> dict[str, Any]:
-    """Return the fields of a ``test`` event for a test that gave no report."""
+    """Return the fields of a ``test`` event for a test without a report."""
     return {"id": test, "outcome": outcome, "duration_s": 0.0, "message": message, "output": output}

@@ -103,7 +103,7 @@ def test_a_file_that_is_gone_is_named_and_nothing_appears(
         seaweed.client().delete_object(Bucket=seaweed.bucket, Key=f"{inside}/{key}")
     said = covfleet("fetch", COMMIT, str(tmp_path / "data"))
     assert said.code == 5
-    assert f"missing: {key.rpartition('/')[2].removesuffix('.zst')}: is not in the store" in said.err
+    assert f"missing: {key.rpartition('/')[2].removesuffix('.zst')}: isn't in the store" in said.err
     assert data_files(tmp_path / "data") == []
 
 
@@ -121,7 +121,7 @@ def test_a_bomb_of_the_right_stored_size_is_cut_off_and_named(
         assert f"{file.name}: decompresses to more than its 5000 bytes" in said.err
     huge = dataclasses.replace(file, size_bytes=10**13)
     build.store.put(build.keys.result("2"), to_json(make_result(build.plan, "2", [huge], shard=2)))
-    assert "would unpack to 10000000000000 bytes" in covfleet("recombine", COMMIT).err
+    assert "would decompress to 10000000000000 bytes" in covfleet("recombine", COMMIT).err
 
 
 def test_a_missing_batch_ends_with_5(covfleet: Covfleet, shards: Shards, anywhere: Path) -> None:

@@ -160,7 +160,7 @@ def test_a_name_that_is_no_data_files_never_becomes_a_path(
     result = make_result(build.plan, "1", [dataclasses.replace(file, name=name)])
     store.put(KEYS.result("1"), to_json(result))
     build.give("2")
-    assert "not the name of a data file" in str(refused(store, tmp_path / "work"))
+    assert "isn't the name of a data file" in str(refused(store, tmp_path / "work"))
 
 
 def test_branch_against_statement_data_is_refused_even_if_partial_is_allowed(
@@ -288,7 +288,7 @@ def test_data_of_other_builds_and_orphans_is_left_out(
     complete.upload(write_data(tmp_path / "orphan", {"": {"app/b.py": [99]}}))
     combined = combine(store, tmp_path / "work")
     assert combined.ledger.verdict == "complete"
-    assert "not used: 1 data file that no result names" in combined.ledger.notes[0]
+    assert "ignored 1 data file that no result names" in combined.ledger.notes[0]
     assert api_view(combined.data_file)["app/b.py"][1] == [1]
 
 

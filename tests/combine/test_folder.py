@@ -80,7 +80,7 @@ def test_a_file_of_a_strange_name_is_refused(tmp_path: Path, store: LocalStore, 
 def test_mixed_kinds_are_refused_by_name(tmp_path: Path, store: LocalStore, project: Project) -> None:
     give(store, ".coverage.1", write_data(tmp_path / "1", {"": {"app/a.py": [1]}}))
     give(store, ".coverage.2", write_data(tmp_path / "2", {"": {"app/a.py": [(1, -1)]}}, branch=True))
-    with pytest.raises(IncompleteDataError, match=r"\.coverage\.2: holds branch data, but \.coverage\.1"):
+    with pytest.raises(IncompleteDataError, match=r"\.coverage\.2: contains branch data, but \.coverage\.1"):
         combine(store, project, tmp_path / "work", allow_partial=True)
 
 
@@ -100,7 +100,7 @@ def test_the_data_of_planned_builds_is_never_mixed(
 ) -> None:
     build = HandmadeBuild.planned(store, tmp_path / "planned", {"1": ["t"]}, {"app/a.py": "x = 1\n"})
     build.upload(write_data(tmp_path / "1", {"": {"app/a.py": [1]}}))
-    with pytest.raises(ConfigurationError, match="not to be mixed"):
+    with pytest.raises(ConfigurationError, match="must not be mixed"):
         combine(store, project, tmp_path / "work")
 
 

@@ -111,7 +111,7 @@ def test_branch_data_in_a_statement_build_is_a_contradiction() -> None:
     ledger = ledger_of(checked=(data("x"), data("y", branch=True)))
     assert ledger.verdict == "conflicting"
     assert only_problem(ledger) == Problem(
-        "conflict", "y", "holds branch data in a build that measures statement coverage"
+        "conflict", "y", "contains branch data in a build that measures statement coverage"
     )
 
 
@@ -209,7 +209,7 @@ def test_notes_are_bounded() -> None:
     noisy = dataclasses.replace(RESULTS[0], notes=tuple(f"note {at:04}" for at in range(500)))
     notes = ledger_of(results=(noisy, RESULTS[1])).notes
     assert len(notes) == 101
-    assert notes[-1].startswith("400 further notes")
+    assert notes[-1].startswith("400 more notes")
 
 
 def test_cores_that_differ_are_noted() -> None:

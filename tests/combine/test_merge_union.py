@@ -167,7 +167,7 @@ def test_lines_of_no_context_are_refused(tmp_path: Path, stray: str) -> None:
         write_data(tmp_path / str(at), {"": {"a.py": [1, 2]}, f"t{at}": {"a.py": [1, 2]}}) for at in range(3)
     ]
     tampered(files[1], f"insert into line_bits values (1, {stray}, x'02')")
-    with pytest.raises(IncompleteDataError, match="of no context"):
+    with pytest.raises(IncompleteDataError, match="without a context"):
         unite(files, tmp_path / "out")
 
 

@@ -75,14 +75,14 @@ def test_equal_cores_say_so_in_the_ledger_and_leave_the_coverage_alone(python, t
         (
             "bits & ~(1 << 2)",
             "missed by monitor: app.py:2",
-            "THE CORES DIFFER: covfleet's own misses 2 lines, of ",
+            "THE CORES DIFFER: covfleet's own misses 2 pairs, of ",
             'core = "ctrace"',
         ),
         (
             "bits | (bits & 1 << 2) << 2",
             "only seen by monitor: app.py:4",
             "covfleet's core for contexts sees 2 more than the C tracer, of ",
-            "see whether these can run",
+            "check whether these can run",
         ),
     ],
 )
@@ -126,8 +126,8 @@ def test_a_core_that_cannot_measure_is_a_note_and_the_batch_has_its_result(pytho
     ledger = build.combine().ledger
     assert ledger.verdict == "complete"
     assert ledger.cores is not None
-    assert "it doesn't serve coverage.py's plugins" in ledger.cores.failures[0]
-    assert any("could not be compared" in note for note in ledger.notes)
+    assert "it doesn't support coverage.py's plugins" in ledger.cores.failures[0]
+    assert any("couldn't be compared" in note for note in ledger.notes)
     assert not any("agree" in note for note in ledger.notes)
 
 
@@ -145,7 +145,7 @@ def test_a_test_that_fails_under_the_own_core_only_is_named(python, tmp_path):
     assert ledger.cores is not None
     assert ledger.cores.failing == 1
     assert ledger.cores.differences[0] == "fails under monitor only: test_a.py::test_balance"
-    assert ledger.notes[0].startswith("THE CORES DIFFER: covfleet's own lets 1 test fail, of ")
+    assert ledger.notes[0].startswith("THE CORES DIFFER: covfleet's own makes 1 test fail, of ")
 
 
 def sights(*runs: set[tuple[str, int, str]]) -> list[Sight]:

@@ -155,7 +155,7 @@ def test_a_planned_test_that_is_no_longer_collected_is_an_error_by_name(tmp_path
     outcomes = build.outcomes()
     assert set(outcomes) == {"test_x.py::test_one", "test_x.py::test_two"}
     assert outcomes["test_x.py::test_two"].outcome == "error"
-    assert "doesn't collect it" in outcomes["test_x.py::test_two"].message
+    assert "didn't collect it" in outcomes["test_x.py::test_two"].message
 
 
 def test_pytest_exit_in_a_test_fails_that_test_alone(tmp_path):

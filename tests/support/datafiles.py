@@ -114,27 +114,30 @@ HOSTILE: dict[str, tuple[str, str]] = {
     ),
     "a path that leads upwards": (
         "update file set path = 'pkg/../../etc/passwd' where id = 1",
-        "leads upwards",
+        "contains control characters or '..'",
     ),
-    "a path that is a blob": ("update file set path = x'00ff' where id = 1", "no proper path"),
+    "a path that is a blob": ("update file set path = x'00ff' where id = 1", "a path is a blob"),
     "a path that is not Unicode": (
         "update file set path = cast(x'ff' as text) where id = 1",
         "SQLite can't read it",
     ),
-    "an endless path": ("update file set path = printf('%.*c', 5000, 'a') where id = 1", "no proper path"),
-    "a context that is a blob": ("update context set context = x'00'", "context is not text"),
-    "NUL in a context": ("update context set context = 'a' || char(0) || 'b'", "context is not text"),
+    "an endless path": (
+        "update file set path = printf('%.*c', 5000, 'a') where id = 1",
+        "isn't a valid path",
+    ),
+    "a context that is a blob": ("update context set context = x'00'", "context isn't text"),
+    "NUL in a context": ("update context set context = 'a' || char(0) || 'b'", "context isn't text"),
     "a tracer that is no name": ("insert into tracer values (1, '<script>')", "file tracer"),
-    "a tracer of no file": ("insert into tracer values (99, 'a.B')", "file tracer of no file"),
+    "a tracer of no file": ("insert into tracer values (99, 'a.B')", "file tracer without a file"),
     "branch data that claims to be lines": (
         "insert into arc values (1, 1, 1, 2)",
-        "branch against statement",
+        "than it declares",
     ),
     "lines that claim to be branch data": (
         "update meta set value = '1' where key = 'has_arcs'",
-        "branch against statement",
+        "than it declares",
     ),
-    "no word on its kind": ("delete from meta", "branch against statement"),
+    "no word on its kind": ("delete from meta", "than it declares"),
     "a strange word on its kind": ("update meta set value = 'x' where key = 'has_arcs'", "clearly"),
     "an index that contradicts its table": (
         """pragma writable_schema = on;

@@ -1,7 +1,7 @@
-"""Combining a build: read, verify, judge, and only then merge and upload.
+"""Combine a build: read, verify, judge, and only then merge and upload.
 
 The ledger is uploaded whatever the verdict. Everything else in the store changes only if the result may be
-published, so that a failed run leaves an earlier result alone, and a second run gives the same again.
+published, so that a failed run keeps an earlier result, and a second run gives the same result.
 """
 
 from __future__ import annotations
@@ -31,16 +31,16 @@ from covfleet.store.commit import StoredCommit
 from covfleet.store.data_files import stored_name
 from covfleet.store.timings import update_timings
 
-_AT_ONCE = 32  # data files on this disk at a time while merging in advance
+_AT_ONCE = 32  # data files on the disk at a time while merging in advance
 
 
 @dataclass(frozen=True, slots=True)
 class Combined:
-    """One coverage result and what is known about it."""
+    """A coverage result with its ledger, sources and outcomes."""
 
     ledger: Ledger
     data_file: Path  # ".coverage", with paths relative to ``source_dir``
-    source_dir: Path  # the project as it was measured
+    source_dir: Path  # the project's sources as measured
     plan: Plan | None  # None: a folder that other tools filled
     outcomes: tuple[TestOutcome, ...]  # in the order of the plan
 
@@ -53,15 +53,15 @@ def combine_build(
     workers: int,
     progress: Progress | None = None,
 ) -> Combined:
-    """Combine all data of a build at once, or say what is wrong with it.
+    """Combine all data of a build at once, or report its faults.
 
     Uploads the ledger, the combined data as the build's and the commit's, and the new timings.
 
     Args:
         build: the build.
-        workdir: a folder for the result and for what is downloaded, which stays there.
-        allow_partial: go on with the verdict *partial*; never with *conflicting*.
-        workers: parallel transfers.
+        workdir: a folder for the result and for downloads, which stay there.
+        allow_partial: continue with the verdict *partial*; never with *conflicting*.
+        workers: number of parallel transfers.
         progress: called with (done, total) data files as they are downloaded.
 
     Raises:
@@ -74,19 +74,19 @@ def combine_build(
 
 
 class Combination:
-    """The combining of one build: at once, or in advance, while its shards deliver.
+    """Combines one build, at once or in advance while its shards deliver.
 
     Args:
         build: the build.
-        workdir: a folder for the result and for what is downloaded, which stays there.
+        workdir: a folder for the result and for downloads, which stay there.
         transfers: how to download.
-        growing: what was merged in advance, and where to merge more.
-        narrate: told why nothing can be merged in advance any more.
+        growing: the union of the data merged in advance, for merging more.
+        narrate: called with the reason if nothing more can be merged in advance.
 
     Attributes:
-        plan: the build's.
-        source_dir: the project as it was measured.
-        workdir: the folder that was given.
+        plan: the build's plan.
+        source_dir: the project's sources as measured.
+        workdir: the folder for the result.
 
     Raises:
         ConfigurationError: there is no such build, or the project's coverage settings are unreadable.
@@ -108,7 +108,7 @@ class Combination:
         self._transfers = transfers
         self._growing = growing
         self._narrate = narrate
-        self._refused: set[str] = set()  # data files that are damaged, by SHA-256: finish says how
+        self._refused: set[str] = set()  # damaged data files, by SHA-256: ``finish`` reports their faults
         self.plan = build.plan()
         self._known = [source.path for source in self.plan.sources]
         self._results = Results(build, transfers.workers)
@@ -117,10 +117,10 @@ class Combination:
         self._settings = CoverageSettings() if self._source_problems else read_settings(self.source_dir)
 
     def advance(self) -> None:
-        """Merge what has come since the last time; the less is left to ``finish``.
+        """Merge the results that have arrived since the last call, so that less is left for ``finish``.
 
         Raises:
-            StoreError: the store failed. What was merged until then counts.
+            StoreError: the store failed; data merged until then is kept.
         """
         if self._growing is None or self._source_problems:
             return
@@ -132,12 +132,12 @@ class Combination:
         with tempfile.TemporaryDirectory(dir=self.workdir, prefix="data-") as folder:
             wanted, _ = promised(fresh, self._commit.data(), Path(folder))
             new = [data for data in wanted if _hash(data) not in known]
-            while new and self._growing:  # it is given up if something can't be merged in advance
+            while new and self._growing:  # it is discarded if something can't be merged in advance
                 self._take_what_comes(new[:_AT_ONCE], results)
                 del new[:_AT_ONCE]
 
     def _take_what_comes(self, files: Sequence[LocalData], results: Iterable[BatchResult]) -> None:
-        """Download data files and merge them in advance; if the store refuses some, then the others."""
+        """Download data files and merge them in advance; if the store fails for some, merge the others."""
         try:
             self._take(files, results)
         except StoreError:
@@ -161,20 +161,20 @@ class Combination:
             data.path.unlink(missing_ok=True)
 
     def snapshot(self, out: Path) -> bool:
-        """Write what is merged so far as the data file ``out``; say whether there is anything."""
+        """Write the data merged so far to the data file ``out``; return whether there is any."""
         if self._growing is None or not self._growing.merged:
             return False
         self._growing.copy(out)
         return True
 
     def finish(self, *, allow_partial: bool, notes: Iterable[str] = ()) -> Combined:
-        """Combine what there is now, or say what is wrong with it.
+        """Combine the data that is there now, or report its faults.
 
         Uploads the ledger, the combined data as the build's and the commit's, and the new timings.
 
         Args:
-            allow_partial: go on with the verdict *partial*; never with *conflicting*.
-            notes: what the ledger shall say beside what it finds.
+            allow_partial: continue with the verdict *partial*; never with *conflicting*.
+            notes: additional notes for the ledger.
 
         Raises:
             IncompleteDataError: the verdict forbids a result; the ledger is in the store.
@@ -200,7 +200,7 @@ class Combination:
         return Combined(ledger, out, self.source_dir, plan, outcomes)
 
     def _evidence(self) -> tuple[Evidence, Mapping[str, LocalData]]:
-        """Return what the store holds of the build, and the data files that it was to hold, by name."""
+        """Return the evidence from the store, and the data files that the results promise, by name."""
         results, damaged = self._results.read()
         objects = self._commit.data()
         folder = Path(tempfile.mkdtemp(dir=self.workdir, prefix="data-"))
@@ -217,7 +217,9 @@ class Combination:
             results=results,
             checked=tuple(sorted([*merged, *sound.checked], key=_by_name)),
             problems=(*self._source_problems, *damaged, *unfit, *sound.problems),
-            strays=tuple(sorted(objects.keys() - named)) if alone else (),  # else they may be another build's
+            strays=tuple(sorted(objects.keys() - named))
+            if alone
+            else (),  # otherwise they may belong to another build
             settings=self._settings,
         )
         return evidence, {data.name: data for data in wanted}
@@ -227,7 +229,7 @@ class Combination:
         return resolve(paths, known=self._known, roots=roots, rules=self._settings.rules)
 
     def _grow(self, files: Sequence[LocalData], sound: Sound, results: Iterable[BatchResult]) -> None:
-        """Merge what is sound of these files in advance, and note what isn't."""
+        """Merge the sound ones of these files in advance, and remember the others."""
         if self._growing is None:
             return
         hashes = {data.name: _hash(data) for data in files}
@@ -243,12 +245,12 @@ class Combination:
             self._growing.discard()
             self._growing = None
             if self._narrate:
-                self._narrate(f"all is merged in the end, as it can't be in advance: {error}")
+                self._narrate(f"results can't be merged in advance, only at the end: {error}")
 
     def _merge(
         self, evidence: Evidence, wanted: Mapping[str, LocalData], resolution: Resolution, out: Path
     ) -> None:
-        """Write the union of the sound data files: what was merged in advance, if it stands."""
+        """Write the union of the sound data files, using the data merged in advance if it is still right."""
         files = [wanted[data.name] for data in evidence.checked]
         if self._growing and self._growing.is_of({_hash(data) for data in files}, resolution.own):
             self._growing.finish(out)
@@ -258,17 +260,17 @@ class Combination:
         if again.problems:
             problem = again.problems[0]
             raise IncompleteDataError(
-                f"{problem.subject} was sound before, and isn't now: {problem.detail}",
-                hint="It was damaged on its way, or replaced in the store: combine again.",
+                f"{problem.subject} was sound before, but isn't now: {problem.detail}",
+                hint="It was damaged in transit or replaced in the store: combine again.",
             )
         merge([data.path for data in files], out, own=resolution.own)
         if self._growing:
             self._growing.discard()
 
     def _keep_earlier(self, out: Path) -> None:
-        """Put the build's earlier combined data in place of ``out`` if it says the same, row by row.
+        """Replace ``out`` with the build's earlier combined data if it is the same, row by row.
 
-        Merging in another order gives other ids to the same rows. Reports name the bytes that they rest on.
+        Merging in another order gives the same rows other ids, but reports name the hash of their data.
         """
         try:
             ledger = self._build.find_ledger()
@@ -277,7 +279,7 @@ class Combination:
                 return
             earlier = out.with_name("earlier")
             self._build.download_combined(earlier)
-        except (ObjectNotFoundError, IncompleteDataError):  # there is none that could be kept
+        except (ObjectNotFoundError, IncompleteDataError):  # there is none to keep
             return
         sound = isinstance(check(LocalData(earlier, ".coverage", before)), CheckedData)
         if sound and same_data(earlier, out):
@@ -285,18 +287,18 @@ class Combination:
 
 
 def _fetch_sources(build: StoredBuild, plan: Plan, folder: Path) -> tuple[Problem, ...]:
-    """Unpack the build's sources. Without them nothing can be mapped or shown: no option skips that."""
+    """Unpack the build's sources. Without them nothing can be mapped or shown, so no option skips this."""
     try:
         build.unpack_sources(plan, folder)
     except ObjectNotFoundError:
-        return (Problem("conflict", build.keys.sources, "the plan names sources, but the store has none"),)
+        return (Problem("conflict", build.keys.sources, "the plan lists sources, but the store has none"),)
     except IncompleteDataError as error:
         return (Problem("conflict", build.keys.sources, str(error)),)
     return ()
 
 
 def _hash(data: LocalData) -> str:
-    assert data.expected  # a result named it
+    assert data.expected  # from a result
     return data.expected.sha256
 
 

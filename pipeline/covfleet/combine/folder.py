@@ -1,7 +1,7 @@
-"""Combining a commit's folder that other tools filled: s3cmd, a shell script, an older job.
+"""Combine a commit's folder that other tools filled: s3cmd, a shell script, an older job.
 
-There is no plan to compare with, so the verdict is *unverified*: each data file is sound, but nobody knows
-whether it is all of them.
+There is no plan to compare with, so the verdict is *unverified*: each data file is sound, but some may be
+missing.
 """
 
 from __future__ import annotations
@@ -29,15 +29,15 @@ from covfleet.store.keys import is_data_file_name
 
 @dataclass(frozen=True, slots=True)
 class Project:
-    """The project that the data was measured on, as it lies on this machine."""
+    """The measured project as it is on this machine."""
 
     root: Path
-    files: Collection[str]  # relative paths of what belongs to it
+    files: Collection[str]  # relative paths of its files
     branch: str = ""
 
 
 def project_of(checkout: Checkout) -> Project:
-    """Return the project that a checkout holds."""
+    """Return the project in a checkout."""
     return Project(Path(checkout.root), checkout.files, checkout.branch)
 
 
@@ -51,19 +51,19 @@ def combine_folder(
 ) -> Combined:
     """Combine every ``.coverage.*`` of a commit's folder that has no planned builds.
 
-    Uploads the result as the commit's. The ledger is only returned: it belongs to a build, and there is none.
+    Uploads the result as the commit's. The ledger is only returned, as it would belong to a build.
 
     Args:
-        commit: whose folder it is.
-        workdir: a folder for the result and for what is downloaded, which stays there.
-        project: whose files the result may name, with its own ``[paths]``.
+        commit: the commit of the folder.
+        workdir: a folder for the result and for downloads, which stay there.
+        project: the project whose files the result may contain, with its own ``[paths]``.
         allow_partial: leave damaged files out; the verdict is then *partial*.
         transfers: how to download.
 
     Raises:
         ConfigurationError: the folder has no data files, or builds with a plan; or the project's coverage
             settings are unreadable.
-        IncompleteDataError: a file is damaged and may not be left out, or files contradict each other.
+        IncompleteDataError: a file is damaged and must not be left out, or files contradict each other.
         StoreError: the store failed.
     """
     workdir.mkdir(parents=True, exist_ok=True)
@@ -98,14 +98,14 @@ def combine_folder(
 def _objects(commit: StoredCommit) -> Mapping[str, ObjectInfo]:
     if planned := commit.planned():
         raise ConfigurationError(
-            f"commit {commit.name} has builds with a plan, and their data is not to be mixed",
+            f"commit {commit.name} has builds with a plan, and their data must not be mixed",
             hint=f"Combine one of them with --build: {', '.join(planned)}",
         )
     objects = commit.plain_data()
     if not objects:
         raise ConfigurationError(
             f"{commit.store.url} has no data files of commit {commit.name}",
-            hint=f"They are looked for as {commit.keys.data_prefix}*.",
+            hint=f"covfleet looks for {commit.keys.data_prefix}*.",
         )
     return objects
 
@@ -113,16 +113,16 @@ def _objects(commit: StoredCommit) -> Mapping[str, ObjectInfo]:
 def _unusable(objects: Mapping[str, ObjectInfo]) -> Iterator[Problem]:
     for name in objects:
         if name.endswith(SIDE_FILES):
-            yield Problem("corrupt", name, "is SQLite's: the file beside it was copied while being written")
+            yield Problem("corrupt", name, "is SQLite's: the data file beside it was copied during a write")
         elif not is_data_file_name(name):
-            yield Problem("corrupt", name, "is not a name that coverage.py gives to a data file")
+            yield Problem("corrupt", name, "isn't a name that coverage.py gives to a data file")
 
 
 def _mixture(checked: Iterable[CheckedData]) -> Iterator[Problem]:
     first = {data.branch: data for data in reversed(tuple(checked)) if data.branch is not None}
     if len(first) > 1:
         yield Problem(
-            "conflict", first[True].name, f"holds branch data, but {first[False].name} statement data"
+            "conflict", first[True].name, f"contains branch data, but {first[False].name} statement data"
         )
 
 
@@ -142,7 +142,7 @@ def _ledger(
         tests_planned=0,
         problems=named,
         notes=(
-            "combined without a plan: nobody knows whether these are all data files",
+            "combined without a plan: some data files may be missing",
             *outside_notes(resolution, project.files),
         ),
         data_files=tuple(data_file(data.path, data.name) for data in checked),

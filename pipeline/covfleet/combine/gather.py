@@ -1,6 +1,6 @@
-"""Reading what the store holds of a build: plan, results, data files; each checked, each fault named.
+"""Read a build's results and data files from the store, check each, and name each fault.
 
-Nothing here raises for damaged data: it becomes a ``Problem``, so that all of them are reported together.
+Damaged data raises no error here: it becomes a ``Problem``, so that all problems are reported together.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from covfleet.store.data_files import LARGEST_BYTES, UnpackingError, stored_name
 from covfleet.store.keys import is_data_file_name
 from covfleet.store.parallel import for_each
 
-SIDE_FILES = ("-journal", "-wal", "-shm")  # what SQLite leaves beside a file that is being written
+SIDE_FILES = ("-journal", "-wal", "-shm")  # SQLite's files beside one that is being written
 
 
 @dataclass(frozen=True, slots=True)
 class Transfers:
-    """How to fetch objects: how many at a time, and whom to tell."""
+    """The options of transfers: how many at a time, and a progress callback."""
 
     workers: int
     progress: Progress | None = None
@@ -34,14 +34,14 @@ class Transfers:
 
 @dataclass(frozen=True, slots=True)
 class Sound:
-    """What passed the checks, and what is wrong with the rest."""
+    """The data files that passed the checks, and the problems with the others."""
 
     checked: tuple[CheckedData, ...]
     problems: tuple[Problem, ...]
 
 
 class Results:
-    """The results of a build, which are read once each: they never change."""
+    """The results of a build; each is read only once, as results never change."""
 
     def __init__(self, build: StoredBuild, workers: int) -> None:
         self._build = build
@@ -50,11 +50,11 @@ class Results:
 
     def read(self) -> tuple[tuple[BatchResult, ...], tuple[Problem, ...]]:
         """Return all readable results, sorted by key, and the problems with the others."""
-        there = sorted((info.key, info.etag) for info in self._build.result_objects())
-        new = [name for name in there if name not in self._read]
+        present = sorted((info.key, info.etag) for info in self._build.result_objects())
+        new = [name for name in present if name not in self._read]
         found = for_each(lambda name: self._result(name[0]), new, workers=self._workers)
         self._read |= zip(new, found, strict=True)
-        results = [self._read[name] for name in there]
+        results = [self._read[name] for name in present]
         return (
             tuple(result for result in results if isinstance(result, BatchResult)),
             tuple(result for result in results if isinstance(result, Problem)),
@@ -94,9 +94,10 @@ def _unpacked_and_checked(data: LocalData) -> CheckedData | Problem:
 def promised(
     results: Iterable[BatchResult], objects: dict[str, ObjectInfo], folder: Path
 ) -> tuple[Sequence[LocalData], Sequence[Problem]]:
-    """Decide which data files to download, and name those that are absent or of another size.
+    """Decide which data files to download, and name those that are missing or have another size.
 
-    Local names are numbers: a name from the store never becomes a path, and SQLite finds no journal beside.
+    Local names are numbers: a name from the store never becomes a path, and SQLite never finds a journal
+    beside a file.
     """
     files: dict[str, DataFile] = {}
     wanted: list[LocalData] = []
@@ -115,12 +116,12 @@ def promised(
 def _unfit(file: DataFile, info: ObjectInfo | None, result: BatchResult) -> Problem | None:
     where = f"named in the result of batch {result.batch} by shard {result.shard}"
     if not is_data_file_name(file.name) or file.name.endswith(SIDE_FILES):
-        return Problem("corrupt", file.name, f"is not the name of a data file, {where}")
+        return Problem("corrupt", file.name, f"isn't the name of a data file, {where}")
     if info is None:
-        return Problem("missing", file.name, f"is not in the store, {where}")
+        return Problem("missing", file.name, f"isn't in the store, {where}")
     if info.size_bytes != file.object_bytes:
         detail = f"has {info.size_bytes} bytes in the store instead of {file.object_bytes}, {where}"
         return Problem("corrupt", file.name, detail)
     if file.size_bytes > LARGEST_BYTES:
-        return Problem("corrupt", file.name, f"would unpack to {file.size_bytes} bytes, {where}")
+        return Problem("corrupt", file.name, f"would decompress to {file.size_bytes} bytes, {where}")
     return None

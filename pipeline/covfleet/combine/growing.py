@@ -1,8 +1,8 @@
-"""A union that outlives its process: it grows while shards deliver, and knows by hash what is in it.
+"""A union that survives its process: it grows while shards deliver, and records the hashes of its data files.
 
-What was merged stands in the database of the result itself, in three tables that go when it is finished. A
-data file is noted as begun before its rows are written, and as merged after that; uniting rows a second time
-changes nothing. So whatever moment a process is killed at, the next one goes on from what was noted.
+The records are in the result's database itself, in three tables that are dropped at the end. A data file is
+recorded as begun before its rows are written, and as merged afterwards; uniting rows a second time changes
+nothing. So whenever a process is killed, the next one can resume from the records.
 """
 
 from __future__ import annotations
@@ -40,30 +40,29 @@ _DROP = """
     drop table covfleet_merged;
     commit;
 """
-_FORMAT = 1  # of the notes; what another version of covfleet left is begun anew
-_MOST_FREE = 0.25  # of the pages: what the notes leave is worth removing if the data itself is small
+_FORMAT = 1  # of the records; a union in another format is started anew
+_MOST_FREE = 0.25  # of the pages: beyond it, the space that the records leave is worth reclaiming
 _NOTE_PATH = "insert or replace into main.covfleet_place values (?, ?)"
 _NOTE_MERGED = "insert or replace into main.covfleet_merged values (?, ?)"
 
-# Survives the end of the process at any moment, and of the machine.
+# The data survives a crash of the process or of the machine at any moment.
 _DURABILITY = "pragma main.journal_mode = delete; pragma main.synchronous = normal"
 
 OwnPath = str | None
-"""What a measured path is called in the project; ``None``: it lies outside."""
+"""The project's path for a measured path; ``None`` if it is outside the project."""
 
 _NONE: Mapping[str, OwnPath] = MappingProxyType({})
 
 
 class Growing:
-    """A build's union, in a file of its own until it is finished. Use as a context manager, which closes it.
+    """A build's union, in a separate file until it is finished. Use it as a context manager, which closes it.
 
     Args:
-        file: where it lies; what an earlier process left of the same build is continued, anything else is
-            replaced.
-        build: the build's name, commit and all.
+        file: its file; if an earlier process left one for the same build, it is resumed, otherwise replaced.
+        build: the build's name, including its commit.
 
     Raises:
-        ConfigurationError: another process works on this very file.
+        ConfigurationError: another process is using the file.
     """
 
     def __init__(self, file: Path, build: str) -> None:
@@ -84,29 +83,29 @@ class Growing:
         return self
 
     def __exit__(self, *_exc: object) -> None:
-        """Close it. What was noted stays for the next one."""
+        """Close it; recorded data stays for the next process."""
         self._connection.close()
         self._release()
 
     @property
     def merged(self) -> Mapping[str, CheckedData]:
-        """What is in it, by SHA-256; ``path`` and ``name`` are those under which each was merged first."""
+        """The merged data files by SHA-256, with the ``path`` and ``name`` of their first merge."""
         return MappingProxyType(self._merged)
 
     @property
     def own_paths(self) -> Mapping[str, OwnPath]:
-        """What each measured path of what was merged is called in the project."""
+        """The project's path for each measured path in the merged data files."""
         return MappingProxyType(self._own_paths)
 
     def grow(self, files: Mapping[str, CheckedData], own: Mapping[str, OwnPath]) -> None:
-        """Merge verified data files, given by their SHA-256, and note them.
+        """Merge verified data files, given by their SHA-256, and record them.
 
         Args:
-            files: what isn't merged yet.
-            own: the project's path for each of theirs, so far as ``own_paths`` doesn't say it already.
+            files: data files that aren't merged yet.
+            own: the project's path for each of their paths that isn't in ``own_paths`` yet.
 
         Raises:
-            UnfitError, IncompleteDataError, sqlite3.Error: see ``Union.add``; it is of no use any more then.
+            UnfitError, IncompleteDataError, sqlite3.Error: see ``Union.add``; the union is then unusable.
         """
         self._own_paths |= own
         self._begun |= files.keys()
@@ -117,21 +116,21 @@ class Growing:
         self._merged |= files
 
     def is_of(self, hashes: Set[str], own: Mapping[str, str]) -> bool:
-        """Say whether it holds exactly these data files, each of their paths where ``own`` has it.
+        """Return whether it contains exactly these data files, with the paths that ``own`` gives.
 
-        What a path belongs to can change while shards deliver: with a result comes the folder that its shard
-        had the project in.
+        The project's path for a measured path can change while shards deliver: a result brings the folder in
+        which its shard had the project.
         """
         return self._begun == self._merged.keys() == hashes and all(
             own.get(path) == name for path, name in self._own_paths.items()
         )
 
     def copy(self, out: Path) -> None:
-        """Write what is merged so far as a data file, which must not exist."""
+        """Write the data merged so far to a new data file."""
         self._connection.execute("vacuum main into ?", (str(out),))
 
     def finish(self, out: Path) -> None:
-        """Make of it the data file ``out``; it is closed then, and nothing is left of it."""
+        """Turn the union into the data file ``out`` and close it; nothing else is left."""
         self._union.finish()
         self._connection.executescript(_DROP)
         ((free,),), ((all_,),) = self._stored("pragma freelist_count"), self._stored("pragma page_count")
@@ -142,7 +141,7 @@ class Growing:
         self._release()
 
     def discard(self) -> None:
-        """Close it and leave nothing of it."""
+        """Close and delete the union."""
         self._connection.close()
         _remove(self._file)
         self._release()
@@ -153,7 +152,7 @@ class Growing:
             self._lock.close()
 
     def _note(self, files: Mapping[str, bytes | None], own: Mapping[str, OwnPath] = _NONE) -> None:
-        """Write what is united in memory, and with it that files were begun (``None``) or are merged."""
+        """Write the lines united in memory, and record files as begun (``None``) or merged."""
         self._connection.execute("begin")
         self._union.write_united()
         self._connection.executemany(_NOTE_PATH, own.items())
@@ -165,7 +164,7 @@ class Growing:
 
 
 def _opened(file: Path, name: str) -> sqlite3.Connection:
-    """Open what an earlier process left of the build's union, or a new one."""
+    """Open the union that an earlier process left for the build, or a new one."""
     goes_on = _is_called(file, name)
     if not goes_on:
         _remove(file)
@@ -179,7 +178,7 @@ def _opened(file: Path, name: str) -> sqlite3.Connection:
 
 
 def _locked(file: Path) -> IO[bytes]:
-    """Return the lock that only one process has; it goes with the process."""
+    """Return a lock that only one process can have; it ends with the process."""
     path = file.with_name(f"{file.name}.lock")
     while True:
         lock = path.open("ab")
@@ -190,13 +189,13 @@ def _locked(file: Path) -> IO[bytes]:
         except BlockingIOError as error:
             lock.close()
             raise _busy(file) from error
-        except FileNotFoundError:  # who had it before has just removed it
+        except FileNotFoundError:  # its previous owner has just removed it
             pass
         lock.close()
 
 
 def _is_called(file: Path, name: str) -> bool:
-    """Say whether an earlier process left a sound beginning of the build's union."""
+    """Return whether an earlier process left a sound union of the build."""
     if not file.exists():
         return False
     with contextlib.closing(sqlite3.connect(file)) as connection:
@@ -209,8 +208,8 @@ def _is_called(file: Path, name: str) -> bool:
 
 def _busy(file: Path) -> ConfigurationError:
     return ConfigurationError(
-        f"another process combines this build in {file.parent}",
-        hint="Let it finish; or combine without --follow, which needs nothing of it.",
+        f"another process is combining this build in {file.parent}",
+        hint="Wait for it, or combine without --follow, which doesn't need that folder.",
     )
 
 
@@ -229,7 +228,7 @@ def _unpacked(packed: bytes) -> CheckedData:
     name, branch, files, executed, contexts, tracers = json.loads(zstandard.decompress(packed))
     measured = Paths(map(sys.intern, files))  # shards name the same files: keep each name once
     return CheckedData(
-        path=Path(name),  # it doesn't lie here any more
+        path=Path(name),  # no longer an existing file
         name=name,
         branch=branch,
         files=measured,

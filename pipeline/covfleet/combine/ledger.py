@@ -1,8 +1,8 @@
-"""The ledger: what was planned against what was received, and the verdict. Pure functions, no store.
+"""The ledger compares the plan with the results and gives the verdict. Pure functions without a store.
 
-The verdict is *complete* only if every planned test has exactly one outcome, nothing else has, and every data
-file that a result names is there and sound. What is missing or damaged makes it *partial*; what contradicts
-the plan or other data makes it *conflicting*, and no option publishes that.
+The verdict is *complete* only if every planned test has exactly one outcome, nothing else has one, and every
+data file that a result names exists and is sound. Missing or damaged data makes it *partial*; data that
+contradicts the plan or other data makes it *conflicting*, which no option publishes.
 """
 
 from __future__ import annotations
@@ -39,18 +39,18 @@ _LACKING = frozenset({"missing", "corrupt"})
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """What the store holds of a build, read and checked one by one."""
+    """A build's results and data files from the store, each read and checked."""
 
     plan: Plan
     results: tuple[BatchResult, ...] = ()
     checked: tuple[CheckedData, ...] = ()  # the sound data files that results name, sorted by name
-    problems: tuple[Problem, ...] = ()  # found while reading: damaged results, absent and damaged data files
-    strays: tuple[str, ...] = ()  # data files of the commit that no result names, so far as that can be told
+    problems: tuple[Problem, ...] = ()  # found while reading: damaged results, missing and damaged data files
+    strays: tuple[str, ...] = ()  # the commit's data files that no result names, if that is known
     settings: CoverageSettings = field(default_factory=CoverageSettings)
 
 
 def judge(evidence: Evidence, resolution: Resolution) -> Ledger:
-    """Return the ledger of a build, whatever the order in which things were found."""
+    """Return the ledger of a build; it doesn't depend on the order of the evidence."""
     plan = evidence.plan
     results = tuple(sorted(accepted(plan, evidence.results), key=lambda result: result.batch))
     outcomes = outcomes_of(plan, results)
@@ -92,7 +92,7 @@ def verdict(problems: Iterable[Problem]) -> Verdict:
 
 
 def accepted(plan: Plan, results: Iterable[BatchResult]) -> Iterator[BatchResult]:
-    """Yield the results that are of this build, and of a batch in its plan or of none (late data)."""
+    """Yield the results of this build that belong to a batch in its plan, or to none (late data)."""
     batches = {batch.id for batch in plan.batches}
     return (
         result
@@ -103,7 +103,7 @@ def accepted(plan: Plan, results: Iterable[BatchResult]) -> Iterator[BatchResult
 
 
 def outcomes_of(plan: Plan, results: Iterable[BatchResult]) -> tuple[TestOutcome, ...]:
-    """Return one outcome for each planned test, and each file to import, that has any; in plan order."""
+    """Return an outcome for each planned test and each file to import that has one, in plan order."""
     found = {
         (result.batch, outcome.id): outcome
         for result in accepted(plan, results)
@@ -116,7 +116,7 @@ def outcomes_of(plan: Plan, results: Iterable[BatchResult]) -> tuple[TestOutcome
 def data_problems(
     checked: Sequence[CheckedData], resolution: Resolution, settings: CoverageSettings
 ) -> Iterator[Problem]:
-    """Yield what contradicts itself between sound data files, in the project's paths."""
+    """Yield the contradictions between sound data files, in the project's paths."""
     for data in checked:
         yield from collisions(data, resolution)
     yield from _tracer_problems(checked, resolution.own, settings.plugins)
@@ -125,24 +125,24 @@ def data_problems(
         yield Problem(
             "conflict",
             min(measured),
-            f"none of the {len(measured)} executed files is one of the project's: if the tests ran against "
-            "copies of them, say so in [paths] of the project's coverage settings",
+            f"none of the {len(measured)} executed files belongs to the project: if the tests ran against "
+            "copies, map them in [paths] of the project's coverage settings",
         )
 
 
 def outside_notes(resolution: Resolution, known: Iterable[str]) -> Iterator[str]:
-    """Yield what a reader should know of the measured files that were left out."""
+    """Yield notes on the measured files that were left out."""
     if len(resolution.outside) > MOST_OUTSIDE:
-        yield f"{len(resolution.outside)} measured files are not the project's; {MOST_OUTSIDE} are listed"
+        yield f"{len(resolution.outside)} measured files are outside the project; {MOST_OUTSIDE} are listed"
     if copies := look_alikes(resolution.outside, known):
         yield (
-            f"measured, but left out, though they may be copies of the project's files: {some(copies)}; "
-            "a rule in [paths] of the project's coverage settings would map them"
+            f"left out, although they may be copies of the project's files: {some(copies)}; to include them, "
+            "add a rule to [paths] of the project's coverage settings"
         )
 
 
 def some(names: Sequence[str]) -> str:
-    """Return the first names, and how many more there are."""
+    """Return the first names and the number of the others."""
     more = len(names) - MOST_NAMES
     return ", ".join(names[:MOST_NAMES]) + (f" and {more} more" if more > 0 else "")
 
@@ -157,10 +157,10 @@ def _result_problems(plan: Plan, batches: Mapping[str, Batch], result: BatchResu
         detail = f"{whose} of build {result.build} of commit {result.commit}, not of this one"
         yield Problem("foreign", result.batch, detail)
     elif is_late(result.batch):
-        detail = f"{whose} where only data without tests belongs"
+        detail = f"{whose} with tests where only data is allowed"
         yield from (Problem("unexpected", outcome.id, detail) for outcome in result.outcomes)
     elif result.batch not in batches:
-        yield Problem("conflict", result.batch, f"{whose} for a batch that is not in the plan")
+        yield Problem("conflict", result.batch, f"{whose} for a batch that isn't in the plan")
     else:
         yield from _outcome_problems(batches[result.batch], result)
 
@@ -171,7 +171,7 @@ def _outcome_problems(batch: Batch, result: BatchResult) -> Iterator[Problem]:
     planned = {*batch.tests, *batch.imports}
     for test, count in counts.items():
         if test not in planned:
-            yield Problem("unexpected", test, f"has an outcome {where}, which the plan doesn't have there")
+            yield Problem("unexpected", test, f"has an outcome {where}, but isn't planned there")
         elif count > 1:
             yield Problem("conflict", test, f"has {count} outcomes {where}")
     for test in batch.tests:
@@ -198,11 +198,13 @@ def _ambiguous_files(results: Iterable[BatchResult]) -> Iterator[Problem]:
     for name, files in versions.items():
         if len(files) > 1:
             where = some(sorted(batches[name]))
-            yield Problem("conflict", name, f"results name it with {len(files)} contents: batches {where}")
+            yield Problem(
+                "conflict", name, f"results describe {len(files)} different contents of it: batches {where}"
+            )
 
 
 def _no_data(results: Sequence[BatchResult]) -> Iterator[Problem]:
-    # Not asked of each batch: one that executes only what earlier batches did may have nothing to add.
+    # Not required of each batch: one that executes only what earlier batches did may have nothing to add.
     if results and not any(result.data_files for result in results):
         yield Problem("missing", "coverage data", "no result names a data file: nothing was measured")
 
@@ -211,14 +213,14 @@ def _kind_problems(checked: Iterable[CheckedData], *, branch: bool) -> Iterator[
     kinds = {True: "branch", False: "statement"}
     for data in checked:
         if data.branch is not None and data.branch != branch:
-            detail = f"holds {kinds[data.branch]} data in a build that measures {kinds[branch]} coverage"
+            detail = f"contains {kinds[data.branch]} data in a build that measures {kinds[branch]} coverage"
             yield Problem("conflict", data.name, detail)
 
 
 def _tracer_problems(
     checked: Sequence[CheckedData], own: Mapping[str, str], plugins: Sequence[str]
 ) -> Iterator[Problem]:
-    """Yield unknown tracers, on which reports would crash, and files that were traced in two ways."""
+    """Yield unknown tracers, which would crash the reports, and files with two different tracers."""
     if not any(data.tracers for data in checked):
         return
     seen: dict[str, tuple[str, str]] = {}
@@ -227,13 +229,12 @@ def _tracer_problems(
         for path in sorted(data.files & own.keys()):
             tracer = tracers.get(path, "")
             if tracer and tracer.rpartition(".")[0] not in plugins:
-                detail = f"{path}: its file tracer {tracer} is no plugin of the project's coverage settings"
+                detail = f"{path}: its file tracer {tracer} isn't a plugin in the project's coverage settings"
                 yield Problem("foreign", data.name, detail)
             first, name = seen.setdefault(own[path], (tracer, data.name))
             if first != tracer:
-                detail = (
-                    f"{own[path]} was traced by {tracer or 'Python'}, and by {first or 'Python'} in {name}"
-                )
+                by = f"{tracer or 'Python'}, but by {first or 'Python'} in {name}"
+                detail = f"{own[path]} was traced by {by}"
                 yield Problem("conflict", data.name, detail)
 
 
@@ -249,19 +250,19 @@ def _notes(evidence: Evidence, results: Sequence[BatchResult], resolution: Resol
     notes = sorted(shards_by_note)
     yield from (f"{note} ({_shards(shards_by_note[note])})" for note in notes[:MOST_NOTES])
     if len(notes) > MOST_NOTES:
-        yield f"{counted(len(notes) - MOST_NOTES, 'further note')} of shards: see their results"
+        yield f"{counted(len(notes) - MOST_NOTES, 'more note')} from shards are in their results"
     shards_by_core.pop("", None)
     if len(shards_by_core) > 1:
         cores = (f"{core} ({_shards(shards)})" for core, shards in sorted(shards_by_core.items()))
         yield f"coverage.py measured with different cores: {', '.join(cores)}"
     if evidence.strays:
         files = counted(len(evidence.strays), "data file")
-        yield f"not used: {files} that no result names: {some(evidence.strays)}"
+        yield f"ignored {files} that no result names: {some(evidence.strays)}"
     yield from outside_notes(resolution, (source.path for source in evidence.plan.sources))
 
 
 def _cores(results: Sequence[BatchResult]) -> CoresCompared | None:
-    """Add up what the batches say on which the cores were compared."""
+    """Add up the comparisons of the cores on all batches."""
     found = [result.cores for result in results if result.cores is not None]
     if not found:
         return None
@@ -290,18 +291,18 @@ def _uncertain_notes(outcomes: Iterable[TestOutcome]) -> Iterator[str]:
 def _core_notes(cores: CoresCompared | None) -> Iterator[str]:
     if cores is None:
         return
-    seen = f"{counted(cores.pairs, 'line')} in their contexts, in {counted(cores.batches, 'batch')}"
+    seen = f"{counted(cores.pairs, 'pair')} of line and context, in {counted(cores.batches, 'batch')}"
     if cores.missed or cores.failing:
-        misses = [f"misses {counted(cores.missed, 'line')}"] if cores.missed else []
-        fails = [f"lets {counted(cores.failing, 'test')} fail"] if cores.failing else []
+        misses = [f"misses {counted(cores.missed, 'pair')}"] if cores.missed else []
+        fails = [f"makes {counted(cores.failing, 'test')} fail"] if cores.failing else []
         yield (
             f"THE CORES DIFFER: covfleet's own {' and '.join(misses + fails)}, of {seen}; "
-            'measure with core = "ctrace", and report it as a bug of covfleet'
+            'set core = "ctrace", and report this as a bug in covfleet'
         )
     if cores.only_ours:
         yield (
             f"covfleet's core for contexts sees {cores.only_ours:,} more than the C tracer, of {seen}; "
-            "that one loses lines, too: see whether these can run"
+            "the C tracer loses lines, too: check whether these can run"
         )
     if cores.batches and not cores.missed and not cores.only_ours and not cores.failing:
         yield f"the cores for contexts agree on {seen}"

@@ -1,7 +1,7 @@
-"""Merging sound data files into one that coverage.py can't tell from its own.
+"""Merge sound data files into one that coverage.py can't tell from its own.
 
-Nothing is decided here: which files are sound and which paths belong to the project was settled before. The
-name of a file means nothing (``coverage combine`` skips files by the hash in it), nor does their order.
+Nothing is decided here: the callers know which files are sound and which paths belong to the project. Neither
+the name of a file (``coverage combine`` skips files by the hash in it) nor their order matters.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from covfleet.errors import IncompleteDataError
 def merge(files: Sequence[Path], out: Path, *, own: Mapping[str, str]) -> None:
     """Write the union of the data files to ``out``: lines, arcs, contexts, file tracers, touched files.
 
-    The same files in any order, any number of times, give the same data. ``out`` is replaced atomically; the
-    inputs are only read.
+    The same files give the same data in any order and with any repetition. ``out`` is replaced atomically;
+    the inputs are only read.
 
     Args:
-        files: verified data files, all of branch data or all of statement data; none gives an empty result.
+        files: verified data files, all with branch data or all with statement data; may be empty.
         out: the combined data file.
-        own: the project's path for each measured path; what isn't in it is left out.
+        own: the project's path for each measured path; other paths are left out.
 
     Raises:
         IncompleteDataError: the files contradict each other, or one isn't a sound data file after all.
@@ -42,7 +42,7 @@ def merge(files: Sequence[Path], out: Path, *, own: Mapping[str, str]) -> None:
 
 
 def _merge_by_api(files: Sequence[Path], out: Path, own: Mapping[str, str]) -> None:
-    # Only now: importing coverage.py takes longer than merging a small project's data.
+    # Imported only here: importing coverage.py takes longer than merging a small project's data.
     from coverage.exceptions import CoverageException  # noqa: PLC0415
 
     from covfleet.combine.stock import merge_by_api  # noqa: PLC0415

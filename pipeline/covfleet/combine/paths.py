@@ -1,10 +1,10 @@
-"""Which measured paths are the project's own, and what each is called in the combined result.
+"""Decide which measured paths belong to the project, and their names in the combined result.
 
-A data file names whatever ran: the project's sources, files that tests wrote to /tmp, other people's
-packages. Reports publish what the result names, so only files that the build listed get into it. The decision
-is made here, from the path alone, before any merging: stock ``coverage combine`` learns rules from the paths
-that it meets, so that its result depends on their order and two folders of one name may collapse into one
-(https://github.com/coveragepy/coveragepy/issues/2072).
+A data file contains whatever ran: the project's sources, files that tests wrote to /tmp, other people's
+packages. Reports publish the files in the result, so only files that the build listed get into it. This
+module decides from the path alone, before any merging: stock ``coverage combine`` derives rules from the
+paths that it meets, so that its result depends on their order, and two folders of the same name may collapse
+into one (https://github.com/coveragepy/coveragepy/issues/2072).
 """
 
 from __future__ import annotations
@@ -25,42 +25,42 @@ from covfleet.combine.contents import CheckedData
 from covfleet.errors import ConfigurationError
 from covfleet.model import Problem
 
-_REFUSALS = (ConfigError, CoverageException)  # in 7.10.6 the first isn't one of the second
-_WORKING_DIRECTORY = threading.Lock()  # there is one a process
+_REFUSALS = (ConfigError, CoverageException)  # in 7.10.6 the first isn't a subclass of the second
+_WORKING_DIRECTORY = threading.Lock()  # a process has only one
 
 
 @dataclass(frozen=True, slots=True)
 class CoverageSettings:
-    """What combining needs of the project's own coverage settings."""
+    """The project's own coverage settings that combining needs."""
 
-    rules: tuple[tuple[str, str], ...] = ()  # of [paths]: (pattern, what it stands for), in order
+    rules: tuple[tuple[str, str], ...] = ()  # of [paths]: (pattern, replacement), in order
     plugins: tuple[str, ...] = ()  # modules named in [run] plugins
 
 
 @dataclass(frozen=True, slots=True)
 class Resolution:
-    """What became of every measured path."""
+    """The decision on every measured path."""
 
     own: Mapping[str, str]  # measured path -> the project's path
-    by_rule: frozenset[str]  # those of them that only a rule of [paths] made the project's
-    outside: tuple[str, ...]  # the others, sorted
+    by_rule: frozenset[str]  # those in ``own`` only through a rule of [paths]
+    outside: tuple[str, ...]  # all others, sorted
 
 
 def read_settings(project: Path) -> CoverageSettings:
-    """Return the project's own coverage settings, from whichever file coverage.py finds them in.
+    """Return the project's own coverage settings, from the file in which coverage.py finds them.
 
     Raises:
         ConfigurationError: coverage.py can't read them.
     """
     try:
-        with _WORKING_DIRECTORY, contextlib.chdir(project):  # coverage.py looks for its settings nowhere else
+        with _WORKING_DIRECTORY, contextlib.chdir(project):  # the only place where coverage.py looks
             config = coverage.Coverage(data_file=None)
         paths = config.get_option("paths")
         plugins = config.get_option("run:plugins")
     except _REFUSALS as error:
         raise ConfigurationError(
             f"the project's coverage settings can't be read: {error}",
-            hint="`coverage debug config` in the project's folder shows what coverage.py makes of them.",
+            hint="Run `coverage debug config` in the project's folder to see how coverage.py reads them.",
         ) from error
     sections = paths.values() if isinstance(paths, dict) else ()
     rules = [(pattern, names[0]) for names in sections if names for pattern in names[1:]]
@@ -74,21 +74,21 @@ def resolve(
     roots: Iterable[str],
     rules: Iterable[tuple[str, str]],
 ) -> Resolution:
-    """Decide about every measured path; the order of ``measured`` doesn't matter.
+    """Decide on every measured path; the order of ``measured`` doesn't matter.
 
-    A path is the project's own if it is one of ``known``, or lies below one of ``roots`` and is known there,
-    or is mapped to a known one by a rule of ``[paths]``, tried in this order.
+    A path belongs to the project if it is in ``known``, or is below one of ``roots`` and known relative to
+    it, or is mapped to a known path by a rule of ``[paths]``, tried in this order.
 
     Args:
-        measured: paths as data files have them: relative to the project, or absolute.
+        measured: paths in data files: relative to the project, or absolute.
         known: the project's files, relative.
-        roots: absolute folders that workers had the project in.
+        roots: absolute folders in which workers had the project.
         rules: the project's ``[paths]``.
 
     Raises:
-        ConfigurationError: a pattern of ``[paths]`` is one that coverage.py refuses.
+        ConfigurationError: coverage.py rejects a pattern of ``[paths]``.
     """
-    files = frozenset(path for path in known if "\\" not in path)  # coverage.py makes slashes of them
+    files = frozenset(path for path in known if "\\" not in path)  # coverage.py turns them into slashes
     folders = tuple(sorted(root.rstrip("/") + "/" for root in roots if root))
     rules = tuple(rules)
     own: dict[str, str] = {}
@@ -106,9 +106,9 @@ def resolve(
 
 
 def collisions(data: CheckedData, resolution: Resolution) -> tuple[Problem, ...]:
-    """Name the project files onto which ``[paths]`` maps two different files that one process executed.
+    """Name the project files to which ``[paths]`` maps two different files that one process executed.
 
-    The same file under the roots of several machines comes in several data files, and is no collision.
+    The same file below the roots of several machines is in several data files, which isn't a collision.
     """
     executed = data.executed & resolution.own.keys()
     if len({resolution.own[path] for path in executed}) == len(executed):
@@ -124,7 +124,7 @@ def collisions(data: CheckedData, resolution: Resolution) -> tuple[Problem, ...]
 
 
 def look_alikes(outside: Iterable[str], known: Iterable[str]) -> tuple[str, ...]:
-    """Return the paths outside whose last two parts are those of a project's file: copies of it, perhaps."""
+    """Return the outside paths whose last two parts match a file of the project: they may be copies of it."""
     tails = {tuple(path.split("/")[-2:]) for path in known if "/" in path}
     return tuple(path for path in outside if tuple(path.split("/")[-2:]) in tails)
 
@@ -137,8 +137,8 @@ def _at_home(path: str, files: frozenset[str], folders: tuple[str, ...]) -> str 
 
 
 def _by_rule(path: str, files: frozenset[str], rules: tuple[tuple[str, str], ...]) -> str | None:
-    """Apply the project's rules, and not the one that ``PathAliases`` makes up when none of them fits."""
-    aliases = PathAliases(relative=True)  # a new one each time: it would keep what it made up
+    """Apply the project's rules, but not the one that ``PathAliases`` invents if none of them matches."""
+    aliases = PathAliases(relative=True)  # a new one each time: it would keep an invented rule
     try:
         for pattern, result in rules:
             aliases.add(pattern, result)

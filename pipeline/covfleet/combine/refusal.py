@@ -1,4 +1,4 @@
-"""Whether a result may be made of what was received, and what is said if it may not."""
+"""Decide whether a ledger allows a result, and explain it if it doesn't."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _PROBLEMS_SHOWN = 10
 
 
 def publishable(ledger: Ledger, *, allow_partial: bool) -> bool:
-    """Say whether a result may be made of what this ledger describes."""
+    """Return whether the ledger's data may become a result."""
     return ledger.verdict in ("complete", "unverified") or (allow_partial and ledger.verdict == "partial")
 
 
@@ -34,6 +34,6 @@ def _counted(problems: Sequence[Problem]) -> str:
 def _hint(ledger: Ledger) -> str:
     if ledger.verdict == "partial":
         return (
-            "Run the missing shards again (`covfleet shard`), or publish what there is with --allow-partial."
+            "Run the missing shards again (`covfleet shard`), or use --allow-partial to go on without them."
         )
-    return "The raw data is untouched in the store. Contradictory data can't be combined: start a new build."
+    return "Contradictory data can't be combined: start a new build. The raw data stays in the store."

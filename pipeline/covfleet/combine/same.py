@@ -1,4 +1,4 @@
-"""Whether two data files say the same, row by row, whatever ids their rows have."""
+"""Compare two data files row by row, ignoring the ids of their rows."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
-# Every row by what it means, and none by its id; the order is the same in both.
+# Every row by its meaning, not by its id; the order is the same in both files.
 _ROWS = (
     "select value from meta where key = 'has_arcs'",
     "select path from file order by path",
@@ -23,7 +23,7 @@ _ROWS = (
 
 
 def same_data(one: Path, other: Path) -> bool:
-    """Say whether two sound data files hold the same files, contexts, lines, arcs and file tracers.
+    """Return whether two sound data files contain the same files, contexts, lines, arcs and file tracers.
 
     Raises:
         sqlite3.Error: one isn't a data file.

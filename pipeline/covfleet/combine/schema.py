@@ -1,7 +1,7 @@
-"""An empty data file as coverage.py makes it, without importing coverage.py.
+"""Create an empty data file like coverage.py's, without importing coverage.py.
 
 That import costs more CPU than all the rest of merging a small project's data. The text is coverage.py's own
-(Apache License 2.0), which schema version 7 defines; a test compares what it makes with coverage.py's file.
+(Apache License 2.0), for schema version 7; a test compares the created file with coverage.py's.
 """
 
 from __future__ import annotations
@@ -77,13 +77,13 @@ CREATE TABLE tracer (
 
 
 def create(path: Path) -> None:
-    """Make an empty data file at ``path``.
+    """Create an empty data file at ``path``.
 
     Raises:
-        sqlite3.Error: there is a data file already, or it can't be written.
+        sqlite3.Error: there already is a data file, or it can't be written.
     """
     address = path.resolve().as_uri()
     with contextlib.closing(sqlite3.connect(address, uri=True, isolation_level=None)) as connection:
-        # No journal: whoever fails starts again from nothing.
+        # No journal: after a failure everything starts anew.
         connection.executescript("pragma journal_mode = off; pragma synchronous = off;" + _SCHEMA)
         connection.execute("insert into coverage_schema (version) values (?)", (SCHEMA_VERSION,))

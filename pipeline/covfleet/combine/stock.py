@@ -1,4 +1,4 @@
-"""Merging by coverage.py's public API: slower than ``union``, but it knows every version of the schema."""
+"""Merge with coverage.py's public API: slower than ``union``, but it supports every version of the schema."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 
 from coverage import CoverageData
 
-_OUTSIDE = "outside the project/"  # never a measured path: mapping one here is how it is left out
+_OUTSIDE = "outside the project/"  # never a measured path: paths mapped to it are left out
 _READ_ONLY: dict[str, Any] = (
     {"read_only": True} if "read_only" in inspect.signature(CoverageData).parameters else {}
 )
@@ -28,7 +28,7 @@ def merge_by_api(files: Sequence[Path], out: Path, own: Mapping[str, str]) -> No
 
 @contextlib.contextmanager
 def opened(path: Path, **options: Any) -> Iterator[CoverageData]:
-    """Open a data file by the public API, and close all its connections in the end."""
+    """Open a data file with the public API, and close all its connections at the end."""
     data = CoverageData(str(path), **options)
     try:
         yield data
@@ -37,13 +37,13 @@ def opened(path: Path, **options: Any) -> Iterator[CoverageData]:
 
 
 def _union(files: Sequence[Path], out: Path, own: Mapping[str, str]) -> set[str]:
-    """Merge; return the paths in the result under which everything outside the project was put."""
+    """Merge the files; return the paths in the result that stand for everything outside the project."""
     left_out: set[str] = set()
     with opened(out) as merged:
         for file in files:
             with opened(file, **_READ_ONLY) as data:
                 data.read()
-                # Said in advance, because update() doesn't say it for files that hold no rows.
+                # Declared in advance, as update() doesn't declare it for files without rows.
                 if data.has_arcs():
                     merged.add_arcs({})
                 elif _rows(file, "select 1 from meta where key = 'has_arcs'"):
@@ -57,9 +57,9 @@ def _union(files: Sequence[Path], out: Path, own: Mapping[str, str]) -> set[str]
 
 
 def _places(data: CoverageData, own: Mapping[str, str]) -> dict[str, str]:
-    """Return where each measured path goes: those outside share a place for each file tracer.
+    """Return the target of each measured path; paths outside share one target per file tracer.
 
-    coverage.py refuses to give one path two tracers.
+    coverage.py refuses two tracers for one path.
     """
     paths = data.measured_files()
     places = {path: own[path] for path in paths if path in own}
@@ -71,14 +71,14 @@ def _places(data: CoverageData, own: Mapping[str, str]) -> dict[str, str]:
 
 
 def _rows(data_file: Path, query: str) -> list[Any]:
-    """Ask what the public API doesn't tell: whether the kind of data is known, and all tracers at once."""
+    """Query what the public API doesn't offer: whether the kind of data is known, and all tracers at once."""
     connection = sqlite3.connect(f"{data_file.resolve().as_uri()}?mode=ro&immutable=1", uri=True)
     with contextlib.closing(connection):
         return connection.execute(query).fetchall()
 
 
 def _drop(path: Path, left_out: set[str]) -> None:
-    """Delete files and their data: the public API can empty a file, but not make it unmeasured."""
+    """Delete files with their data: the public API can empty a file, but not remove it."""
     if not left_out:
         return
     with contextlib.closing(sqlite3.connect(path)) as connection, connection:

@@ -1,13 +1,13 @@
-"""The union of data files, written with a few statements a file instead of coverage.py's calls a row.
+"""The union of data files, written with a few statements per file instead of coverage.py's calls per row.
 
-A data file's rows are copied by ``INSERT … SELECT`` in the order of the result's index, which costs half of
-what it does in any other. Its ids become the result's by a small table, or by adding where that is enough.
-Most contexts come from one data file only, since a test runs in one shard: their rows can't meet any other.
-Where the lines of one file in one context do come from several data files, their bitmaps are united as
-Python's integers.
+``INSERT … SELECT`` copies a data file's rows in the order of the result's index, at half the cost of any
+other order. A small table maps its ids to the result's, or an addition if that is enough. Most contexts come
+from a single data file, since a test runs in one shard: their rows can't coincide with any others. If the
+lines of one file in one context do come from several data files, their bitmaps are united as Python integers.
 
-What is copied is looked at once more on its way, whatever was checked before: types of lines, bounds of both,
-and contexts where they are added to; a look into the table leaves out rows of no context, which were refused.
+Copied values are checked once more on the way, whatever was checked before: the types of lines, the bounds of
+lines and arcs, and contexts if they are mapped by addition; mapping them by the table leaves out rows without
+a context, which earlier checks reject.
 
 The tables are those of https://coverage.readthedocs.io/en/latest/dbschema.html, version 7.
 """
@@ -28,18 +28,18 @@ from covfleet.store.soundness import LARGEST_LINE, SCHEMA_VERSION
 
 _MOST_UNITED = 200_000  # bitmaps in memory: about 60 MB
 _INPUTS = tuple(f"input{number}" for number in range(8))  # SQLite attaches ten databases at most
-_FEW = 8  # times fewer contexts are few: their rows are looked up, not met on a way through all
-_MOST_LEFT_OUT = 8  # shared contexts, if the ids of fresh ones are only added to; often one, the empty
-_MAPPED_BYTES = 16 * 1024 * 1024  # of each input: its pages are read where they lie, at random
-_LONGEST_VALUE = LARGEST_LINE // 8 + 4096  # bytes of one row; a bitmap up to the last line, with its ids
+_FEW = 8  # times fewer contexts count as few: their rows are looked up instead of scanning all
+_MOST_LEFT_OUT = 8  # shared contexts if fresh ones are mapped by addition; often only the empty one
+_MAPPED_BYTES = 16 * 1024 * 1024  # of each input: its pages are read in place, at random
+_LONGEST_VALUE = LARGEST_LINE // 8 + 4096  # bytes of one row: a bitmap up to the last line, with its ids
 _SETUP = """
     pragma main.cache_size = -65536;
     create temp table files (id integer primary key, new integer);
 """
 _CONTEXTS = "create temp table {input}_contexts (id integer primary key, new integer)"
 
-# Rows are read in the order of an input's index, source by source. "refused" ends all of it: what isn't a
-# number is beyond any bound, too.
+# Rows are read in the order of an input's index, source by source. "refused" aborts everything; a value that
+# isn't a number is also out of bounds.
 _COPY_LINES = """
     insert into main.line_bits (file_id, context_id, numbits)
     select files.new, contexts.new, iif(typeof(row.numbits) = 'blob', row.numbits, refused('{input}'))
@@ -80,11 +80,11 @@ _UNITE_LINES = """
 
 
 class UnfitError(Exception):
-    """This module doesn't know what to make of a data file, or of several together: ask coverage.py."""
+    """This module can't handle a data file, or a combination of several: coverage.py must do it."""
 
 
 class _FileIds(dict[str, int]):
-    """The result's id for each measured path, looked up once; 0 for what is left out."""
+    """The result's id for each measured path, looked up once; 0 for paths that are left out."""
 
     def __init__(self, own: Mapping[str, str], files: dict[str, int]) -> None:
         self._own, self._files = own, files
@@ -97,25 +97,25 @@ class _FileIds(dict[str, int]):
 
 @dataclass(frozen=True, slots=True)
 class _Contexts:
-    """The result's ids for an input's contexts: ``fresh`` ones, which no row had before, and ``shared``."""
+    """The result's ids for an input's contexts: ``fresh`` ones, new to the result, and ``shared`` ones."""
 
     fresh: Mapping[int, int]
     shared: Mapping[int, int]
-    shift: int  # what is to be added to a fresh one's id, if the input has numbered them ``from_one``
-    from_one: bool  # without gaps, as coverage.py does
+    shift: int  # to add to a fresh one's id if the input numbers them ``from_one``
+    from_one: bool  # and without gaps, as coverage.py does
 
     @property
     def is_addition(self) -> bool:
-        """Whether adding is enough to get the result's ids of the fresh ones, and the others are few."""
+        """Whether an addition gives the result's ids of the fresh ones, and there are few others."""
         return self.from_one and len(self.shared) <= _MOST_LEFT_OUT
 
 
 @contextmanager
 def new_union(out: Path) -> Iterator[Union]:
-    """Create the data file ``out`` and give its union; only a normal end makes it whole."""
+    """Create the data file ``out`` and yield its union; only a normal end completes the file."""
     create(out)
     with closing(connect(out)) as connection:
-        # Without a journal: whoever fails starts again from nothing.
+        # Without a journal: after a failure everything starts anew.
         connection.executescript("pragma main.journal_mode = off; pragma main.synchronous = off")
         union = Union(connection)
         yield union
@@ -123,17 +123,17 @@ def new_union(out: Path) -> Iterator[Union]:
 
 
 def connect(file: Path) -> sqlite3.Connection:
-    """Open the data file that is to hold a union; transactions begin and end where it is said."""
+    """Open the data file for a union; transactions begin and end only explicitly."""
     return sqlite3.connect(file.resolve().as_uri(), uri=True, isolation_level=None)
 
 
 class Union:
-    """The union of data files, in the tables of one that may hold some already.
+    """The union of data files, in the tables of a data file that may already contain some.
 
-    The same files in any order, any number of times, give the same data.
+    The same files give the same data in any order and with any repetition.
 
     Args:
-        connection: to the data file, from ``connect``; whoever opened it closes it.
+        connection: a connection to the data file from ``connect``; the caller closes it.
     """
 
     def __init__(self, connection: sqlite3.Connection) -> None:
@@ -151,7 +151,7 @@ class Union:
         self._last_context = max(self._contexts.values(), default=0)
         self._tracers: dict[int, str] = dict(self._stored("select file_id, tracer from tracer"))
         self._united: dict[tuple[int, int], int] = {}
-        self._refused = ""  # the input that held what nothing sound holds
+        self._refused = ""  # the input with an unsound value
         self._interrupted: BaseException | None = None
 
     def _stored(self, query: str) -> list[Any]:
@@ -162,11 +162,11 @@ class Union:
 
         Args:
             paths: the data files.
-            own: the project's path for each measured path; what isn't in it is left out.
+            own: the project's path for each measured path; other paths are left out.
 
         Raises:
-            UnfitError: one is of another schema or kind, or has other file tracers for the same files.
-            IncompleteDataError: one has lines or arcs that are none; checking it would have told.
+            UnfitError: one has another schema or kind, or other file tracers for the same files.
+            IncompleteDataError: one has invalid lines or arcs, which checking it would have found.
             sqlite3.Error: one isn't a data file, or the result can't be written.
         """
         waiting, ids = list(paths), _FileIds(own, self._files)
@@ -187,7 +187,7 @@ class Union:
             if self._refused or isinstance(error, sqlite3.DataError):  # the latter: a value is too long
                 where = inputs.get(self._refused) or ", ".join(map(str, paths))
                 raise IncompleteDataError(
-                    f"lines beyond {LARGEST_LINE}, of a wrong type or of no context: {where}"
+                    f"lines beyond {LARGEST_LINE}, of the wrong type or without a context: {where}"
                 ) from error
             raise
         self._connection.execute("commit")
@@ -195,7 +195,7 @@ class Union:
             self._connection.execute(f"detach {name}")
 
     def _add(self, name: str, ids: _FileIds) -> Mapping[int, int]:
-        """Add all of an input but its arcs; return the result's ids for the files that may have some."""
+        """Add all of an input except its arcs; return the result's ids for the files that may have arcs."""
         self._check_version(name)
         branch = self._kind(name)
         files = self._files_of(name, ids)
@@ -209,7 +209,7 @@ class Union:
     def _copy_arcs(self, inputs: Mapping[str, Mapping[int, int]]) -> None:
         """Copy the arcs of several inputs, source by source.
 
-        So the rows come almost in the order of the result's index: a third cheaper than input by input.
+        The rows are then almost in the order of the result's index: a third cheaper than input by input.
         """
         sources = sorted(
             (new, at, old) for at, files in enumerate(inputs.values()) for old, new in files.items()
@@ -219,9 +219,9 @@ class Union:
             self._connection.execute(copies[at], (new, old))
 
     def _add_lines(self, name: str, files: Mapping[int, int], contexts: _Contexts) -> None:
-        """Copy the lines in new contexts, which no other row can meet; unite the others."""
+        """Copy the lines in new contexts, which can't coincide with other rows; unite the others."""
         fresh, shared = contexts.fresh, contexts.shared
-        if fresh and len(set(files.values())) < len(files):  # rows of one input may meet
+        if fresh and len(set(files.values())) < len(files):  # rows of one input may coincide
             fresh, shared = {}, {**fresh, **shared}
         if fresh:
             self._map_files(files)
@@ -232,7 +232,7 @@ class Union:
             self._unite(self._connection.execute(query.format(input=name)), files)
 
     def _copy_lines(self, name: str, contexts: _Contexts) -> None:
-        """Copy the lines in fresh contexts. To add to their ids costs a tenth less than to look them up."""
+        """Copy the lines in fresh contexts. Mapping ids by addition costs a tenth less than by the table."""
         if contexts.is_addition:
             only_fresh = " ".join(f"and row.context_id is not {number}" for number in contexts.shared)
             last, shift = len(contexts.fresh) + len(contexts.shared), contexts.shift
@@ -256,7 +256,7 @@ class Union:
                         self.write_united()
 
     def finish(self) -> None:
-        """Make the data file whole: write what is united in memory, and what is still unsaid."""
+        """Complete the data file: write the lines united in memory, and the kind of data."""
         self._connection.execute("begin")
         self.write_united()
         if self._branch is None:
@@ -264,7 +264,7 @@ class Union:
         self._connection.execute("commit")
 
     def write_united(self) -> None:
-        """Write the lines that are united in memory, within the transaction that is open."""
+        """Write the lines united in memory, in the open transaction."""
         rows = ((*key, _numbits(lines)) for key, lines in sorted(self._united.items()))
         try:
             self._connection.executemany(_UNITE_LINES, rows)
@@ -280,17 +280,17 @@ class Union:
             raise UnfitError(f"schema {versions} of {name}")
 
     def _kind(self, name: str) -> bool | None:
-        """Return whether an input has branch data; ``None``: it has none at all, and doesn't say."""
+        """Return whether an input has branch data; ``None`` if it has no data and doesn't declare a kind."""
         said = self._rows("select value from {input}.meta where key = 'has_arcs'", name)
         ((lines, arcs),) = self._rows(_ANY_ROWS, name)
-        self._connection.execute(_VERSION.format(input=name))  # of coverage.py; nobody reads it
+        self._connection.execute(_VERSION.format(input=name))  # coverage.py's version, only for information
         branch = {"0": False, "1": True}.get(said[0][0]) if said else None
         if (lines and branch is not False) or (arcs and branch is not True):
-            raise UnfitError(f"{name} holds other data than it says")
+            raise UnfitError(f"{name} contains a different kind of data than it declares")
         if branch is not None and self._branch is None:
             self._say_kind(branch=branch)
         if branch is not None and branch != self._branch:
-            raise UnfitError(f"{name} is of another kind")
+            raise UnfitError(f"{name} contains another kind of data")
         return branch
 
     def _say_kind(self, *, branch: bool) -> None:
@@ -298,7 +298,7 @@ class Union:
         self._connection.execute("insert into main.meta values ('has_arcs', ?)", (str(int(branch)),))
 
     def _files_of(self, name: str, ids: _FileIds) -> dict[int, int]:
-        """Return the result's ids for an input's files; write those that are new, and their tracers."""
+        """Return the result's ids for an input's files; write new files and their tracers."""
         known = len(self._files)
         files = {
             number: new
@@ -324,7 +324,7 @@ class Union:
         self._tracers |= fresh
 
     def _contexts_of(self, name: str) -> _Contexts:
-        """Return the result's ids for an input's contexts; write those that are new."""
+        """Return the result's ids for an input's contexts; write new contexts."""
         rows = self._rows("select id, context from {input}.context order by id", name)
         shift = self._last_context
         fresh: dict[int, int] = {}
@@ -348,7 +348,7 @@ class Union:
         self._connection.executemany(f"insert into temp.{name}_contexts values (?, ?)", ids.items())  # noqa: S608
 
     def _unite_two(self, some: bytes, others: bytes) -> bytes:
-        """Called from within SQL, which makes an ``sqlite3.Error`` of any exception, of Ctrl-C's, too."""
+        """Unite two bitmaps. SQL calls this and turns any exception, even Ctrl-C's, into its own."""
         try:
             return _numbits(int.from_bytes(some, "little") | int.from_bytes(others, "little"))
         except BaseException as error:
@@ -356,7 +356,7 @@ class Union:
             raise
 
     def _refuse(self, name: str) -> None:
-        """Called from within SQL; what it raises becomes an ``sqlite3.Error``."""
+        """Abort the statement. SQL calls this and turns the exception into ``sqlite3.Error``."""
         self._refused = name
         raise ValueError(name)
 

@@ -1,8 +1,8 @@
-"""Verifying one data file before anything is merged: is it whole, is it coverage.py's, does it make sense?
+"""Verify one data file before anything is merged: it must be whole, coverage.py's own, and meaningful.
 
 coverage.py skips a damaged input with a warning and exit status 0, and reads whatever SQL objects a file
-brings along. So no data file reaches it that hasn't passed here: first as bytes (this module), then as a
-database: whether it is sound (``covfleet.store.soundness``), and what it holds (``contents``).
+contains. So every data file must pass here first: as bytes (this module), then as a database that is sound
+(``covfleet.store.soundness``) and has valid contents (``contents``).
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ T = TypeVar("T")
 
 _MAGIC = b"SQLite format 3\0"
 _HEADER_BYTES = 100
-_SMALL_BYTES = 1024 * 1024  # of a data file that is checked in about a millisecond
+_SMALL_BYTES = 1024 * 1024  # a data file of this size is checked in about a millisecond
 _OTHER_FORMATS = {
     b"\x1f\x8b": "gzip-compressed data",
     b"\x28\xb5\x2f\xfd": "zstd-compressed data",
@@ -40,7 +40,7 @@ _OTHER_FORMATS = {
 
 @dataclass(frozen=True, slots=True)
 class LocalData:
-    """A downloaded data file: where it lies, and what the result said of it (``None``: nothing is known)."""
+    """A downloaded data file and its description in the result, or ``None`` without one."""
 
     path: Path
     name: str  # in the store
@@ -48,9 +48,9 @@ class LocalData:
 
 
 def check(data: LocalData) -> CheckedData | Problem:
-    """Return what the data file holds, or the first thing that is wrong with it.
+    """Return the contents of the data file, or its first fault.
 
-    The file is only read, never changed, and nothing in it is executed. Its pages and rows are not read again
+    The file is only read, never changed, and nothing in it is executed. Its pages and rows aren't read again
     if its result says that the shard has ``checked`` them: the SHA-256 proves that these are the same bytes.
 
     Raises:
@@ -70,10 +70,10 @@ def check(data: LocalData) -> CheckedData | Problem:
 
 
 def check_each(action: Callable[[LocalData], T], files: Sequence[LocalData]) -> list[T]:
-    """Return what ``action`` gives for each data file, in their order.
+    """Return the result of ``action`` for each data file, in their order.
 
-    SQLite, zstd and SHA-256 run outside the interpreter's lock, so large files are checked side by side. With
-    small ones, threads would mostly wait for that lock, at twice the CPU.
+    SQLite, zstd and SHA-256 run without the interpreter's lock, so large files are checked in parallel. With
+    small ones, threads would mostly wait for that lock and take twice the CPU time.
     """
     sizes = [data.expected.size_bytes if data.expected else data.path.stat().st_size for data in files]
     if sum(sizes) < len(files) * _SMALL_BYTES:
@@ -82,7 +82,7 @@ def check_each(action: Callable[[LocalData], T], files: Sequence[LocalData]) -> 
 
 
 def data_file(path: Path, name: str) -> DataFile:
-    """Return size and SHA-256 of a local file, as the data file called ``name``."""
+    """Describe a local file as the data file ``name``, with its size and SHA-256."""
     return DataFile(name=name, size_bytes=path.stat().st_size, sha256=sha256_of(path))
 
 
@@ -93,11 +93,11 @@ def _check_bytes(data: LocalData) -> None:
     if data.expected is not None and size != data.expected.size_bytes:
         raise Defect(f"has {size} bytes instead of {data.expected.size_bytes}{_looks_like(header)}")
     if data.expected is not None and sha256_of(data.path) != data.expected.sha256:
-        raise Defect(f"its SHA-256 is not the one that its result names{_looks_like(header)}")
+        raise Defect(f"its SHA-256 differs from its result's{_looks_like(header)}")
     if not size:
         raise Defect("is empty")
     if not header.startswith(_MAGIC) or len(header) < _HEADER_BYTES:
-        raise Defect(f"is not a coverage data file{_looks_like(header)}")
+        raise Defect(f"isn't a coverage data file{_looks_like(header)}")
     _check_header(header, size)
 
 
@@ -107,11 +107,11 @@ def _check_header(header: bytes, size: int) -> None:
     page = 65536 if page == 1 else page
     whole = page * int.from_bytes(header[28:32], "big")
     if size != whole:
-        raise Defect(f"is torn: it has {size} bytes where its own header tells of {whole}")
+        raise Defect(f"is torn: it has {size} bytes, but its own header says {whole}")
     if header[18:20] != b"\x01\x01":
         raise Defect("needs a write-ahead log beside it, which coverage.py never writes")
     if int.from_bytes(header[56:60], "big") not in (0, 1):
-        raise Defect("is not encoded in UTF-8")
+        raise Defect("isn't encoded in UTF-8")
 
 
 def _looks_like(header: bytes) -> str:
@@ -123,9 +123,9 @@ def _looks_like(header: bytes) -> str:
 
 @contextlib.contextmanager
 def _opened(path: Path) -> Iterator[sqlite3.Connection]:
-    """Open a database that may be hostile: read-only, and guarded.
+    """Open a possibly hostile database, read-only and guarded.
 
-    ``immutable`` keeps SQLite from looking for journals beside the file, let alone rolling one back.
+    ``immutable`` keeps SQLite from looking for journals beside the file and from rolling one back.
     """
     connection = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro&immutable=1", uri=True)
     with contextlib.closing(connection):

@@ -1,1 +1,1 @@
-"""A shard: takes batches from the store, has a worker run them, and hands over what they gave."""
+"""A shard: takes batches from the store, runs them in workers, and delivers their results."""

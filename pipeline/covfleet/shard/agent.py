@@ -1,4 +1,4 @@
-"""The shard's loop: its own deal first, then the tails of the others', then the batches of silent shards."""
+"""The shard's loop: its own deal first, then the tails of other deals, then the batches of silent shards."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ _LONGEST_POLL_S = 1.0
 
 
 def run_shard(request: ShardRequest) -> Heartbeat:
-    """Work until every batch of the build has a result, or until told to stop; return the last heartbeat.
+    """Work until every batch of the build has a result, or until a stop request; return the last heartbeat.
 
-    A shard that has nothing left to take waits for those who still work, ready to take over from them.
+    A shard with nothing left to take waits for the shards that are still working, ready to take over.
 
     Raises:
-        ConfigurationError: the shard's number or its environment doesn't fit the plan.
+        ConfigurationError: the shard's number or its environment doesn't match the plan.
         WorkerError: workers can't be started.
         StoreError: the store failed after all retries.
     """
     if request.shard < 1:
-        raise ConfigurationError(f"there is no shard {request.shard}: shards are counted from 1")
+        raise ConfigurationError(f"there is no shard {request.shard}: shards are numbered from 1")
     return _Shard(request).run()
 
 
@@ -67,14 +67,14 @@ class _Shard:
                 self._heart.end("failed", f"{error}"[:500])
                 raise
             if self._superseded.is_set():
-                return self._heart.end("stopped", "another attempt at this shard has begun")
+                return self._heart.end("stopped", "another run of this shard has started")
             return self._heart.end("stopped" if self._request.stop.is_set() else "finished")
 
     def _stopping(self) -> bool:
         return self._request.stop.is_set() or self._superseded.is_set() or self._failed.is_set()
 
     def _serve(self, number: int) -> None:
-        """Be one of the shard's worker slots: take batches and run them, until nothing is left."""
+        """Serve one of the shard's worker slots: take batches and run them until none is left."""
         request = self._request
         context = SlotContext(request, self._token, number, self._stopping, self._heart)
         try:
@@ -98,7 +98,7 @@ class _Shard:
         return self._request.build.finished()
 
     def _work_is_left(self) -> bool:
-        """Say whether a batch has no result yet; asks the store only when it may be over."""
+        """Return whether any batch has no result yet; this reads the store only after our own deal."""
         with self._lock:
             if self._queue:
                 return True
@@ -110,7 +110,7 @@ class _Shard:
             self._done |= batches
 
     def _take(self) -> str | None:
-        """Return a batch that is now ours: dealt, stolen or taken over; ``None`` if there is none to have."""
+        """Return a batch that is now ours: dealt, stolen or taken over; ``None`` if none is available."""
         return self._from_own_deal() or self._from_other_deals() or self._from_the_silent()
 
     def _from_own_deal(self) -> str | None:

@@ -1,9 +1,9 @@
-"""Runs one batch to its end: every test gets an outcome, whatever happens to the worker meanwhile.
+"""Run one batch to its end: every test gets an outcome, whatever happens to the worker.
 
-A test counts as done once its outcome was reported *and* its coverage is on disk. When the worker dies, what
-was saved is kept; what was reported but not saved runs again; and the test that ran at that moment runs again
-first, in a fresh process: only one that ends its process twice is reported as crashed. So neither a segfault
-nor an operator's ``kill -9`` loses a line of coverage.
+A test counts as done once its outcome is reported *and* its coverage is on disk. If the worker dies, saved
+tests are kept; tests that were reported but not saved run again; and the test that was running at that moment
+runs again first, in a new process: only a test that kills its process twice is reported as crashed. So
+neither a segfault nor an operator's ``kill -9`` loses a line of coverage.
 """
 
 from __future__ import annotations
@@ -22,20 +22,20 @@ from covfleet.worker.client import GRACE_S, WorkerClient
 from covfleet.worker.events import BatchEnded, BatchStarted, DataSaved, Event
 
 POLL_S = 0.25
-"""How often a silent worker is asked whether the shard shall stop, in seconds."""
+"""How often to check for a stop request while the worker is silent, in seconds."""
 
-_LEFT_OUT = "(left out: the outputs of this batch's failed tests are too long together)"
+_LEFT_OUT = "(omitted: the total output of this batch's failed tests is too long)"
 _DEATHS_OF_A_CRASHED_TEST = 2
 _DEATHS_WITHOUT_A_TEST = 3
 
 
 class BatchStoppedError(Exception):
-    """The shard was told to stop in the middle of a batch."""
+    """The shard was asked to stop in the middle of a batch."""
 
 
 @dataclass(frozen=True, slots=True)
 class BatchProgress:
-    """How far a batch is: tests with an outcome, those among them that failed, and the test that runs now."""
+    """The progress of a batch: tests with an outcome, failed tests among them, and the running test."""
 
     done: int = 0
     failed: int = 0
@@ -44,9 +44,9 @@ class BatchProgress:
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """What a batch runs with."""
+    """The tools for running a batch."""
 
-    worker: Callable[[], WorkerClient]  # the live worker, started if there is none
+    worker: Callable[[], WorkerClient]  # returns the live worker, starting one if necessary
     discard_worker: Callable[[], None]
     collector: DataFileCollector
     clock: Clock
@@ -57,10 +57,10 @@ class Surroundings:
 
 @dataclass(slots=True)
 class _Attempt:
-    """What one process has said of the tests it was given."""
+    """The reports of one process on its tests."""
 
     expected: frozenset[str]
-    order: list[str] = field(default_factory=list)  # the tests that it runs, the next one last
+    order: list[str] = field(default_factory=list)  # the tests to run, the next one last
     reported: dict[str, TestOutcome] = field(default_factory=dict)
     saved: set[str] = field(default_factory=set)
     notes: list[str] = field(default_factory=list)
@@ -68,13 +68,13 @@ class _Attempt:
     done: bool = False
 
     def current(self) -> str:
-        """The test that runs now; empty while none does."""
+        """The running test; empty if there is none."""
         while self.order and self.order[-1] in self.reported:
             self.order.pop()
         return self.order[-1] if self.order else ""
 
     def take(self, event: Event) -> None:
-        """Note what the worker said."""
+        """Record an event of the worker."""
         match event:
             case BatchStarted(tests=tests):
                 self.order = [test for test in reversed(tests) if test in self.expected]
@@ -103,10 +103,10 @@ class BatchRun:
     def run(self) -> tuple[tuple[TestOutcome, ...], tuple[str, ...]]:
         """Run until every test has an outcome; return the outcomes in the batch's order, and notes.
 
-        Of the files that are only imported, those have an outcome that couldn't be.
+        Files that are only imported have an outcome only if their import failed.
 
         Raises:
-            BatchStoppedError: the shard was told to stop; nothing of the batch counts.
+            BatchStoppedError: the shard was asked to stop; nothing of the batch counts.
         """
         left = self._batch.tests
         while left:
@@ -115,7 +115,7 @@ class BatchRun:
         return tuple(self._outcomes[each] for each in ids), tuple(dict.fromkeys(self._notes))
 
     def _attempt(self, tests: tuple[str, ...]) -> tuple[str, ...]:
-        """Give the tests to a worker; return those that must run again."""
+        """Run the tests in a worker; return those that must run again."""
         worker = self._around.worker()
         attempt = _Attempt(frozenset((*tests, *self._batch.imports)))
         if self._batch.command:
@@ -133,12 +133,10 @@ class BatchRun:
         return self._after_death(tests, attempt, worker, timed_out=timed_out)
 
     def _listen(self, worker: WorkerClient, attempt: _Attempt) -> bool:
-        """Follow the worker until the batch is done or the worker is gone; say whether its time ran out."""
+        """Follow the worker until the batch is done or the worker is gone; return whether it timed out."""
         try:
             return self._follow(worker, attempt)
-        except (
-            WorkerError
-        ) as error:  # a test wrote into the worker's channel: the process can't be trusted on
+        except WorkerError as error:  # a test wrote to the worker's channel: the process is no longer trusted
             self._notes.append(str(error))
             return False
 
@@ -170,12 +168,12 @@ class BatchRun:
         if timed_out:
             return self._blame_for_time(culprit, left)
         self._notes.append(
-            f"the worker ended in the middle of a batch ({exit_}) during {culprit or 'collection'}"
+            f"the worker died in the middle of a batch ({exit_}) during {culprit or 'collection'}"
         )
         return self._blame_for_death(culprit, left, exit_)
 
     def _blame_for_time(self, culprit: str, left: list[str]) -> tuple[str, ...]:
-        limit = f"ran when the batch's time limit of {self._around.timeout_s:g} s was over"
+        limit = f"was running when the batch's time limit of {self._around.timeout_s:g} s expired"
         self._notes.append(f"{culprit or 'collection'} {limit}")
         guilty = [culprit] if culprit else left
         self._fail(guilty, "timeout", limit, "")
@@ -185,7 +183,7 @@ class BatchRun:
         self._deaths[culprit] += 1
         allowed = _DEATHS_OF_A_CRASHED_TEST if culprit else _DEATHS_WITHOUT_A_TEST
         guilty = ([culprit] if culprit else left) if self._deaths[culprit] >= allowed else []
-        self._fail(guilty, "crashed", f"its process ended {allowed} times: {exit_}", exit_.stderr_tail)
+        self._fail(guilty, "crashed", f"its process died {allowed} times: {exit_}", exit_.stderr_tail)
         suspects = [culprit] if culprit and not guilty else []
         return (*suspects, *(test for test in left if test not in {*guilty, *suspects}))
 
@@ -206,7 +204,7 @@ class BatchRun:
 
 
 def bounded(outcomes: Iterable[TestOutcome], most_characters: int = 4_000_000) -> tuple[TestOutcome, ...]:
-    """Return the outcomes, without further outputs once they add up to ``most_characters``."""
+    """Return the outcomes, omitting further outputs once their total exceeds ``most_characters``."""
     kept, room = [], most_characters
     for outcome in outcomes:
         room -= len(outcome.output)

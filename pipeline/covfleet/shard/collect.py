@@ -1,6 +1,6 @@
-"""Collects the data files that a worker left, and gives them the names under which they travel.
+"""Collect the data files of a worker, and name them for the store.
 
-The worker's folder is written by tested code: nothing in it is believed. Only regular files count, links are
+Tested code can write to the worker's folder, so nothing in it is trusted: only regular files count, links are
 never followed, and a file is moved out of the folder before it is hashed.
 """
 
@@ -28,10 +28,10 @@ _LETTERS = string.ascii_letters + string.digits
 
 
 def travelling_name(original: str, content: bytes) -> str:
-    """Return a name as coverage.py gives it: ``.coverage.<host>.pid<pid>.X<random>x.H<hash>h``.
+    """Return a name in coverage.py's form: ``.coverage.<host>.pid<pid>.X<random>x.H<hash>h``.
 
-    The hash is of the content, so stock ``coverage combine``, which skips files of equal hash, skips only
-    true duplicates.
+    The hash is that of the content, so stock ``coverage combine``, which skips files with the same hash,
+    skips only true duplicates.
     """
     pid = _PID.search(original)
     host = re.sub(r"[^0-9A-Za-z_-]", "_", socket.gethostname())[:60] or "host"
@@ -41,7 +41,7 @@ def travelling_name(original: str, content: bytes) -> str:
 
 
 def is_whole(path: Path) -> bool:
-    """Say whether SQLite finds the file whole: a process that was killed may have left half a transaction."""
+    """Return whether SQLite finds the file intact: a killed process may have left half a transaction."""
     try:
         with closing(
             sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro&immutable=1", uri=True)
@@ -57,7 +57,7 @@ def is_whole(path: Path) -> bool:
 
 
 class DataFileCollector:
-    """The data files of the batch that a worker is running: found where it writes, moved to ``folder``."""
+    """Collects the data files of the batch that a worker is running: moves them to ``folder``."""
 
     def __init__(self, folder: Path) -> None:
         self._output_dir = folder
@@ -65,17 +65,17 @@ class DataFileCollector:
         self._collected: list[tuple[Path, DataFile]] = []
 
     def watch(self, output_dir: Path) -> None:
-        """Look into this folder from now on: another worker writes there."""
+        """Collect from this folder from now on, as a new worker writes there."""
         self._output_dir = output_dir
         self._folder.mkdir(parents=True, exist_ok=True)
 
     @property
     def has_files(self) -> bool:
-        """Whether something was collected and not yet taken."""
+        """Whether any collected files haven't been taken yet."""
         return bool(self._collected)
 
     def collect_handed_over(self) -> None:
-        """Collect what the worker has handed over, and what its subprocesses have finished writing."""
+        """Collect the files that the worker has handed over and those that its subprocesses finished."""
         for path in _regular_files(self._output_dir / "done"):
             self._collect(path)
         _wait_until_settled(self._output_dir)
@@ -84,7 +84,7 @@ class DataFileCollector:
                 self._collect(path)
 
     def collect_left_behind(self) -> bool:
-        """Collect what a dead worker and its subprocesses left; say whether all of it is sound."""
+        """Collect the files that a dead worker and its subprocesses left; return whether all are intact."""
         self.collect_handed_over()
         all_sound = True
         for path in _regular_files(self._output_dir):
@@ -101,18 +101,18 @@ class DataFileCollector:
         content = moved.read_bytes()
         name = travelling_name(path.name, content)
         sha256 = hashlib.sha256(content).hexdigest()
-        # What isn't sound travels, too: the combiner says what is wrong with it.
+        # Unsound files are delivered, too: the combiner reports their faults.
         data_file = DataFile(name, len(content), sha256, checked=is_sound(content))
         self._collected.append((moved, data_file))
 
     def take(self) -> tuple[tuple[Path, DataFile], ...]:
-        """Return what was collected since the last call: local files, and what the store will call them."""
+        """Return the files collected since the last call, with their descriptions for the store."""
         collected, self._collected = tuple(self._collected), []
         return collected
 
 
 def _is_finished(path: Path) -> bool:
-    """Say whether a live subprocess can't be writing the file any more.
+    """Return whether no live subprocess can still be writing the file.
 
     coverage.py puts the hash into the name when it has finished; versions before 7.14 don't, but write a
     subprocess's file only while it exits.
@@ -121,7 +121,7 @@ def _is_finished(path: Path) -> bool:
 
 
 def _wait_until_settled(folder: Path) -> None:
-    """Give files of subprocesses that have just ended the second after which they count as finished."""
+    """Wait until the files of subprocesses that have just ended count as finished."""
     deadline = time.monotonic() + 2 * _SETTLED_S
     while time.monotonic() < deadline and not all(
         _is_finished(path) for path in _regular_files(folder) if path.name.startswith(".coverage.")

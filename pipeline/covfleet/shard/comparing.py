@@ -1,6 +1,6 @@
-"""The nightly comparison: some batches run again, under both cores for contexts, after their own run.
+"""The nightly comparison: after their normal run, some batches run again under both cores for contexts.
 
-Nothing of it gets into the build's coverage: these workers have folders of their own, which are thrown away.
+None of this enters the build's coverage: these workers use separate folders, which are deleted.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _SHOWN = 20
 
 
 def is_chosen(request: ShardRequest, batch: Batch) -> bool:
-    """Say whether the cores are compared on this batch: on the same ones whoever runs them."""
+    """Return whether to compare the cores on this batch; the choice doesn't depend on the shard."""
     measured = request.plan.measurement
     if batch.command or not measured.contexts or measured.branch or measured.core not in (OWN, STOCK):
         return False
@@ -43,9 +43,9 @@ def compare_cores_on(
     folder: Path,
     stopped: Callable[[], bool],
 ) -> CoresCompared | None:
-    """Run the batch under both cores; return what they saw, ``None`` if the shard was told to stop.
+    """Run the batch under both cores; return the comparison, or ``None`` if the shard was asked to stop.
 
-    A failure is part of what is returned: the batch has its result already.
+    A failure becomes part of the comparison, as the batch already has its result.
     """
     trial = Trial(
         request.launcher,
@@ -64,7 +64,7 @@ def compare_cores_on(
     except ComparisonStoppedError:
         return None
     except PipelineError as error:
-        said = f"the cores could not be compared on batch {batch.id}: {error}"
+        said = f"the cores couldn't be compared on batch {batch.id}: {error}"
         return CoresCompared(failures=(said,))
 
 

@@ -1,4 +1,4 @@
-"""A shard's heartbeat: a thread that writes signs of life and progress to the store."""
+"""A shard's heart: a thread that writes heartbeats with the shard's progress to the store."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from covfleet.store.build import StoredBuild
 
 
 class Heart:
-    """Writes ``shards/<k>.json`` every few seconds while the shard lives. Use as a context manager.
+    """Writes ``shards/<k>.json`` every few seconds while the shard is alive. Use it as a context manager.
 
-    Each write is conditional on the one before. One that fails shows that another attempt at this shard has
-    begun (Jenkins gave this one up): ``superseded`` is then called, and the thread ends.
+    Each write is conditional on the one before. A refusal shows that another run of this shard has started,
+    as after Jenkins gave this one up: then the thread calls ``superseded`` and ends.
     """
 
     def __init__(
@@ -51,12 +51,12 @@ class Heart:
 
     @property
     def state(self) -> Heartbeat:
-        """What the next beat will say."""
+        """The content of the next beat."""
         with self._lock:
             return self._state
 
     def update(self, **changes: Any) -> None:
-        """Change what the next beat will say."""
+        """Change the content of the next beat."""
         with self._lock:
             self._state = dataclasses.replace(self._state, **changes)
 
@@ -67,7 +67,7 @@ class Heart:
             self._state = dataclasses.replace(self._state, **sums)
 
     def end(self, state: ShardState, detail: str = "") -> Heartbeat:
-        """Stop beating, write the last word, and return it."""
+        """Stop beating, write the last heartbeat, and return it."""
         self._over.set()
         self._thread.join()
         self.update(state=state, detail=detail, current="")
@@ -85,8 +85,8 @@ class Heart:
         while not self._over.wait(self._every_s):
             try:
                 self._write()
-            except StoreError as error:  # the lease may run out; the next beat tries again
-                self._narrate(f"heartbeat not written: {error}")
+            except StoreError as error:  # the lease may expire; the next beat tries again
+                self._narrate(f"can't write the heartbeat: {error}")
             if self._taken:
                 self._superseded()
                 return
@@ -98,6 +98,6 @@ class Heart:
         except PreconditionFailedError:
             held = self._build.find_heartbeat(self.state.shard)
             if held and held.value.token == self.state.token:
-                self._etag = held.etag  # an earlier beat of ours, whose answer was lost
+                self._etag = held.etag  # an earlier beat of ours whose response was lost
             else:
                 self._taken = True

@@ -1,11 +1,12 @@
-"""Who has which batch: claims, and how a claim is lost.
+"""Claims on batches, and how shards lose them.
 
-A claim is a conditional put, so two shards can't both have a batch. It holds as long as its shard gives signs
-of life: an observer that has seen the same heartbeat for ``lease_s`` seconds of *its own* clock may take the
-claim over, with a conditional put on the claim that it saw. No two machines' clocks are ever compared.
+A claim is a conditional put, so two shards can't both have a batch. It is valid as long as its shard sends
+heartbeats: an observer that has seen the same heartbeat for ``lease_s`` seconds of *its own* clock may take
+the claim over, with a conditional put on the claim that it saw. Clocks of different machines are never
+compared.
 
-A batch that runs twice all the same (its shard was cut off and came back) does no harm: results are
-conditional puts too, and the first one stands.
+If a batch runs twice anyway (its shard was cut off and came back), it does no harm: results are conditional
+puts, too, and the first one counts.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ class _Sighting:
 
 
 class Silence:
-    """Watches other shards' heartbeats and says which attempts have fallen silent."""
+    """Watches the heartbeats of other shards and decides which runs have gone silent."""
 
     def __init__(self, clock: Clock, lease_s: float) -> None:
         self._clock = clock
@@ -36,10 +37,10 @@ class Silence:
         self._seen: dict[int, _Sighting] = {}
 
     def lost(self, claim: Claim, heartbeat: Heartbeat | None) -> bool:
-        """Say whether a claim's holder is gone, given its shard's heartbeat as it is now.
+        """Return whether a claim's holder is gone, given its shard's present heartbeat.
 
-        At once when the shard has ended or another attempt has taken its place, else when nothing has
-        changed for a lease.
+        It is gone if the shard has ended or another run has replaced it, or if the heartbeat hasn't changed
+        for the duration of a lease.
         """
         token, beat = (heartbeat.token, heartbeat.beat) if heartbeat else ("", 0)
         if heartbeat and (heartbeat.token != claim.token or heartbeat.state in _GONE):
@@ -53,7 +54,7 @@ class Silence:
 
 
 class Leases:
-    """The claims that one attempt at a shard makes."""
+    """The claims of one run of a shard."""
 
     def __init__(self, build: StoredBuild, shard: int, token: str, silence: Silence) -> None:
         self._build = build
@@ -62,15 +63,15 @@ class Leases:
         self._silence = silence
 
     def claim(self, batch: str) -> bool:
-        """Take a batch that nobody has; say whether it is ours."""
+        """Claim an unclaimed batch; return whether it is ours."""
         return self._build.claim(Claim(batch, self._shard, self._token))
 
     def take_over(self, batch: str) -> bool:
-        """Take a batch whose holder is gone; say whether it is ours."""
+        """Take over a batch whose holder is gone; return whether it is ours."""
         held = self._build.held_claim(batch)
         claim = held.value
         if claim.token == self._token:
-            return False  # another of our own worker processes has it
+            return False  # another of our own slots has it
         heartbeat = self._build.find_heartbeat(claim.shard)
         if not self._silence.lost(claim, heartbeat.value if heartbeat else None):
             return False
@@ -83,7 +84,7 @@ def own_deal(plan: Plan, shard: int) -> tuple[str, ...]:
 
 
 def steal_order(plan: Plan, unclaimed: Iterable[str]) -> tuple[str, ...]:
-    """Return batches to take from others: from the tail of the deal with most work left, again and again."""
+    """Return the batches to steal, each from the tail of the deal with the most work left at that point."""
     batches: Mapping[str, Batch] = {batch.id: batch for batch in plan.batches}
     wanted = set(unclaimed)
     deals = [[batch for batch in deal if batch in wanted] for deal in plan.deals]

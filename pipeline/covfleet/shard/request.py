@@ -1,4 +1,4 @@
-"""What a shard is asked to do, and with what."""
+"""The input of a shard."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from covfleet.store.build import StoredBuild
 
 @dataclass(frozen=True, slots=True)
 class ShardRequest:
-    """A shard's build, number and tools; ``stop`` is set when it shall end early."""
+    """A shard's build, number and tools; ``stop`` is set to end it early."""
 
     build: StoredBuild
     plan: Plan
@@ -30,7 +30,7 @@ class ShardRequest:
 
     @property
     def labels(self) -> dict[str, str]:
-        """What its containers carry, so that those of a killed shard are found."""
+        """The labels of its containers, for finding those of a killed shard."""
         plan = self.plan
         return {
             "covfleet.build": plan.build,

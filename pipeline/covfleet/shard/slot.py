@@ -1,4 +1,4 @@
-"""One of a shard's worker processes, and the delivery of what it gives: data files first, then the result."""
+"""One of a shard's worker processes, and the delivery of its results: data files first, then the result."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from covfleet.worker.client import StartOptions, WorkerClient
 from covfleet.worker.events import Ready
 
 _QUIT_S = 10.0
-"""How long a worker may take to end its test session in peace."""
+"""How long a worker may take to finish its test session."""
 
 
 @dataclass(frozen=True, slots=True)
 class SlotContext:
-    """What a slot shares with its shard. ``token`` names the attempt, ``number`` the slot within it."""
+    """The data that a slot shares with its shard. ``token`` identifies the run, ``number`` the slot in it."""
 
     request: ShardRequest
     token: str
@@ -35,7 +35,7 @@ class SlotContext:
 
 
 class Slot:
-    """Runs batches in a worker that stays alive between them. Use as a context manager."""
+    """Runs batches in a worker that stays alive between them. Use it as a context manager."""
 
     def __init__(self, context: SlotContext) -> None:
         self._context = context
@@ -57,12 +57,12 @@ class Slot:
             self.rest()
         elif self._client is not None:
             self._client.stop(0)
-        shutil.rmtree(self._folder, ignore_errors=True)  # delivered, or of a batch that doesn't count
+        shutil.rmtree(self._folder, ignore_errors=True)  # it is delivered, or from a batch that doesn't count
 
     def rest(self) -> None:
-        """End the worker's test session and deliver what it gives; the next batch would start another worker.
+        """Finish the worker's test session and deliver its data; the next batch would start a new worker.
 
-        A shard that waits for the others does it meanwhile, so that the build doesn't wait for it at its end.
+        A shard does this while it waits for the others, so that the build needn't wait for it at the end.
         """
         if self._client is not None:
             self._client.quit(_QUIT_S)
@@ -70,9 +70,9 @@ class Slot:
             self._deliver_late_data()
 
     def run(self, batch: Batch) -> bool:
-        """Run a batch that we have claimed and deliver its result; say whether it has one now.
+        """Run a claimed batch and deliver its result; return whether it has one now.
 
-        It has none if the shard was told to stop meanwhile.
+        It has none if the shard was asked to stop meanwhile.
         """
         clock, heart = self._request.clock, self._context.heart
         began = clock.monotonic()
@@ -124,7 +124,7 @@ class Slot:
         self._client = None
 
     def _launch(self) -> WorkerClient:
-        """Start a worker; if something kills it meanwhile, start another, once."""
+        """Start a worker; if something kills it during the start, try once more."""
         try:
             return self._launch_once()
         except WorkerKilledError as error:
@@ -188,10 +188,10 @@ class Slot:
         if request.build.put_result(result):
             self._carried = ()
         else:
-            # Its tests count elsewhere; but what they imported here, later batches of this process won't
-            # import again, and that is recorded nowhere else: these files go with the next result.
+            # Its tests count elsewhere. But later batches of this process won't import again what they
+            # imported here, and only these files record that, so they are part of the next result.
             self._carried = result.data_files
-            request.narrate(f"batch {batch} was finished by another shard first; its result stands")
+            request.narrate(f"another shard finished batch {batch} first; its result counts")
 
     def _upload(self) -> tuple[DataFile, ...]:
         request = self._request
@@ -204,7 +204,7 @@ class Slot:
         return sent
 
     def _deliver_late_data(self) -> None:
-        """Deliver what subprocesses wrote after the last batch: it belongs to no test, but to the build."""
+        """Deliver data that subprocesses wrote after the last batch; it belongs to no test."""
         sound = self._collector.collect_left_behind()
         notes = () if sound else ("a subprocess that outlived its batch left a damaged data file",)
         if self._collector.has_files or notes:
@@ -213,7 +213,7 @@ class Slot:
 
 
 def start_options(request: ShardRequest) -> StartOptions:
-    """Return what the shard's workers are told first: exactly what was planned."""
+    """Return the start options of the shard's workers, exactly as planned."""
     plan = request.plan
     return StartOptions(
         pytest=any(not batch.command for batch in plan.batches),

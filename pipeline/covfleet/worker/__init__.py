@@ -1,1 +1,1 @@
-"""The agent's side of a worker: the client that speaks with it, and the comparison of its measuring cores."""
+"""The agent's side of a worker: its client, its events, and the comparison of its measuring cores."""

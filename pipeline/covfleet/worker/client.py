@@ -1,4 +1,4 @@
-"""Speaks with one worker: commands out, events in. The plan and the shards use it.
+"""Communicate with one worker: send commands, receive events. The plan and the shards use it.
 
 The other end is ``pipeline/covfleet_worker``, which documents the protocol.
 """
@@ -19,7 +19,7 @@ from covfleet.settings.schema import Settings
 from covfleet.worker.events import CollectionEnded, Event, Ready, TestsFound, parse_event
 
 GRACE_S = 5.0
-"""How long a worker may take after SIGTERM to save its data."""
+"""How long a worker may take to save its data after SIGTERM."""
 
 OLDEST_COVERAGE = Version("7.10.6")
 OLDEST_PYTEST = Version("7")
@@ -27,12 +27,12 @@ OLDEST_PYTEST = Version("7")
 
 @dataclass(frozen=True, slots=True)
 class StartOptions:
-    """What a worker is told first, in the protocol's names.
+    """The options for starting a worker, with the protocol's names.
 
     ``branch=None``: as the application's own settings say.
 
-    ``measure=False`` is for a worker that only collects: it says how it would measure, and then doesn't.
-    ``collect_garbage``: after each test.
+    ``measure=False`` is for a worker that only collects: it reports how it would measure, but doesn't.
+    ``collect_garbage``: collect garbage after each test.
     """
 
     pytest: bool
@@ -47,7 +47,7 @@ class StartOptions:
 
 
 def exploring(settings: Settings) -> StartOptions:
-    """Return the options of a worker that only tells what it is and which tests there are."""
+    """Return the options of a worker that only reports its environment and its tests."""
     return StartOptions(
         pytest=settings.pytest,
         pytest_args=settings.pytest_args,
@@ -61,7 +61,7 @@ def exploring(settings: Settings) -> StartOptions:
 
 @dataclass(frozen=True, slots=True)
 class Collection:
-    """What pytest collects, in its order: test ids; files without a test to run; what can't be collected."""
+    """The result of pytest's collection, in its order: test ids, files without a test to run, errors."""
 
     tests: tuple[str, ...]
     imports: tuple[str, ...]
@@ -69,7 +69,7 @@ class Collection:
 
 
 class WorkerClient:
-    """A running worker. Use as a context manager, or call ``stop``."""
+    """A running worker. Use it as a context manager, or call ``stop``."""
 
     def __init__(self, launcher: WorkerLauncher, spec: WorkerSpec, options: StartOptions) -> None:
         self._options = options
@@ -85,18 +85,18 @@ class WorkerClient:
         self._worker.send(json.dumps({"do": do, **fields}).encode() + b"\n")
 
     def start(self, timeout_s: float) -> Ready:
-        """Have it start measuring and return what it says of itself.
+        """Start measuring, and return the worker's description of itself.
 
         Raises:
             ConfigurationError: coverage or pytest is missing or too old there.
-            WorkerKilledError: a signal ended it.
-            WorkerError: it died by itself or stayed silent.
+            WorkerKilledError: a signal killed the worker.
+            WorkerError: it exited or stayed silent.
         """
         self._send("start", **asdict(self._options))
         line = self._first_line(timeout_s)
         ready = parse_event(line)
         if not isinstance(ready, Ready):
-            raise WorkerError(f"the worker began with {line[:200]!r} where it should say that it is ready")
+            raise WorkerError(f"the worker started with {line[:200]!r} instead of reporting that it is ready")
         check_environment(ready.environment, needs_pytest=self._options.pytest)
         return ready
 
@@ -108,16 +108,16 @@ class WorkerClient:
         if line is None:
             self.stop(0)
             raise WorkerError(
-                f"the worker did not start within {timeout_s:g} s",
-                hint="Does a module that is imported at start-up wait for something?",
+                f"the worker didn't start within {timeout_s:g} s",
+                hint="Check whether a module that is imported at start-up waits for something.",
             )
         return line
 
     def collect(self, timeout_s: float) -> Collection:
-        """Return what pytest collects.
+        """Return the result of pytest's collection.
 
         Raises:
-            WorkerError: it died, or took longer than ``timeout_s`` seconds.
+            WorkerError: the worker died, or collecting took longer than ``timeout_s`` seconds.
         """
         self._send("collect")
         deadline = time.monotonic() + timeout_s
@@ -127,10 +127,10 @@ class WorkerClient:
                 ids.extend(event.ids)
             elif isinstance(event, CollectionEnded):
                 return Collection(tuple(ids), event.imports, event.errors)
-        raise WorkerError(f"pytest did not collect the tests within {timeout_s:g} s")
+        raise WorkerError(f"pytest didn't collect the tests within {timeout_s:g} s")
 
     def next_event(self, timeout_s: float) -> Event | None:
-        """Return the next event, ``None`` if none came in time. Raises ``WorkerError`` if the worker died."""
+        """Return the next event, or ``None`` after ``timeout_s`` seconds. Raises ``WorkerError``."""
         try:
             line = self._worker.receive(max(0.0, timeout_s))
         except EOFError:
@@ -138,15 +138,15 @@ class WorkerClient:
         return None if line is None else parse_event(line)
 
     def run(self, tests: Sequence[str], imports: Sequence[str] = ()) -> None:
-        """Have it run tests, and import files that hold none; what becomes of them comes as events."""
+        """Run tests, and import files without a test to run; the outcomes arrive as events."""
         self._send("run", tests=list(tests), imports=list(imports))
 
     def run_command(self, test: str, argv: Sequence[str]) -> None:
-        """Have it run a command group as the test ``test``."""
+        """Run a command group as the test ``test``."""
         self._send("command", id=test, argv=list(argv))
 
     def events(self, poll_s: float) -> Iterator[Event | None]:
-        """Yield events, ``None`` when none came for ``poll_s`` seconds; end when the worker is gone."""
+        """Yield events, and ``None`` after ``poll_s`` seconds without one, until the worker is gone."""
         while True:
             try:
                 line = self._worker.receive(poll_s)
@@ -155,7 +155,7 @@ class WorkerClient:
             yield None if line is None else parse_event(line)
 
     def quit(self, timeout_s: float) -> WorkerExit:
-        """Let it end its test session in peace, then stop it."""
+        """Let the worker finish its test session, then stop it."""
         self._send("quit")
         deadline = time.monotonic() + timeout_s
         try:
@@ -166,20 +166,20 @@ class WorkerClient:
         return self.stop(GRACE_S)
 
     def stop(self, grace_s: float) -> WorkerExit:
-        """End it now, with ``grace_s`` seconds to save its data."""
+        """Stop the worker now, with ``grace_s`` seconds to save its data."""
         return self._worker.stop(grace_s)
 
 
 def check_environment(environment: Environment, *, needs_pytest: bool) -> None:
-    """Refuse an application whose coverage or pytest can't be used.
+    """Check that the application's coverage and pytest are usable.
 
     Raises:
-        ConfigurationError: one is missing or too old.
+        ConfigurationError: pytest is missing, or either is too old.
     """
     if Version(environment.coverage) < OLDEST_COVERAGE:
         raise ConfigurationError(
-            f"coverage {environment.coverage} of the application is too old",
-            hint="Install coverage 7.10.6 or newer beside the application.",
+            f"the application's coverage {environment.coverage} is too old",
+            hint="Install coverage 7.10.6 or newer in the application's environment.",
         )
     if not needs_pytest:
         return
@@ -190,7 +190,7 @@ def check_environment(environment: Environment, *, needs_pytest: bool) -> None:
         )
     if Version(environment.pytest) < OLDEST_PYTEST:
         raise ConfigurationError(
-            f"pytest {environment.pytest} of the application is too old", hint="Install pytest 7 or newer."
+            f"the application's pytest {environment.pytest} is too old", hint="Install pytest 7 or newer."
         )
 
 
@@ -199,7 +199,7 @@ def _failed_to_start(ended: WorkerExit) -> WorkerError | ConfigurationError:
     if "No module named 'coverage'" in tail:
         return ConfigurationError(
             "the application's environment has no coverage",
-            hint="Install coverage 7.10.6 or newer beside the application.",
+            hint="Install coverage 7.10.6 or newer there.",
         )
     kind = WorkerKilledError if ended.code < 0 else WorkerError
-    return kind(f"the worker ended early ({ended}); it said last:\n{tail or '(nothing)'}")
+    return kind(f"the worker ended early ({ended}); the end of its output:\n{tail or '(nothing)'}")

@@ -1,8 +1,8 @@
-"""What two measuring cores see of the same tests: coverage.py's C tracer, and covfleet's own.
+"""Compare what two measuring cores see of the same tests: coverage.py's C tracer and covfleet's own.
 
-``covfleet doctor --measure``, the nightly comparison and the project's own checks compare cores in one way.
-Each core sees the tests in workers of its own, which share nothing but the sources: what a core has seen in
-some runs only is the suite's own, for it depends on the time, on addresses, on when garbage is collected.
+``covfleet doctor --measure``, the nightly comparison and the project's own checks all compare cores this way.
+Each core runs the tests in separate workers, which share nothing but the sources: if a core sees something in
+only some of its runs, the suite itself varies, with the time, with addresses, with garbage collection.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ from covfleet.worker.events import BatchEnded
 NONE, STOCK, OWN = "none", "ctrace", "monitor"
 
 MOST_ROUNDS = 3
-"""How often two cores are compared before a difference between them is believed."""
+"""How often two cores are compared before a difference between them counts."""
 
 _POLL_S = 0.25
 _QUIT_S = 30.0
 
 _ENVIRONMENT = {"PYTHONHASHSEED": "0"}
-"""In which sets have one order, whichever core looks."""
+"""Gives sets the same order under each core."""
 
 T = TypeVar("T")
 Pair = tuple[str, int, str]
@@ -42,14 +42,14 @@ Pair = tuple[str, int, str]
 
 
 class ComparisonStoppedError(Exception):
-    """The comparison was told to stop."""
+    """The comparison was asked to stop."""
 
 
 @dataclass(frozen=True, slots=True)
 class Sight:
-    """What one run gave: what it saw, and which tests failed.
+    """The outcome of one run: the pairs that it saw, and the tests that failed.
 
-    ``cpu_s`` is that of the tests, without the worker's start; ``batches`` were run.
+    ``cpu_s`` is the CPU time of the tests without the worker's start; ``batches`` is their number.
     """
 
     pairs: Set[Pair]
@@ -60,13 +60,13 @@ class Sight:
 
 @dataclass(frozen=True, slots=True)
 class CoreComparison:
-    """What the cores saw, in all their runs.
+    """A comparison of what the cores saw in all their runs.
 
     Attributes:
-        unstable: what the runs of one core disagree on.
-        missed: what covfleet's core never saw, and the stock one always.
+        unstable: pairs on which the runs of one core disagree.
+        missed: pairs that the stock core always saw and covfleet's never.
         only_ours: the reverse.
-        failing: tests that always failed under covfleet's core, and never under the stock one.
+        failing: tests that always failed under covfleet's core and never under the stock one.
     """
 
     contexts: int
@@ -78,24 +78,24 @@ class CoreComparison:
 
     @property
     def is_equal(self) -> bool:
-        """Whether the cores agree on all that a core agrees on with itself."""
+        """Whether the cores agree on everything on which each core agrees with itself."""
         return not self.missed and not self.only_ours and not self.failing
 
     def differences(self) -> Iterator[str]:
-        """Yield each test and each pair on which the cores differ, as a reader would look them up."""
+        """Yield each test and each pair on which the cores differ, in readable form."""
         yield from (f"fails under {OWN} only: {test}" for test in sorted(self.failing))
         for title, pairs in ((f"missed by {OWN}", self.missed), (f"only seen by {OWN}", self.only_ours)):
             yield from (f"{title}: {named(pair)}" for pair in sorted(pairs))
 
 
 def named(pair: Pair) -> str:
-    """Return a pair as a reader would look it up."""
+    """Return a pair in readable form."""
     file, line, context = pair
     return f"{file}:{line} ({context or 'outside of tests'})"
 
 
 def compare(stock: Sequence[Sight], own: Sequence[Sight]) -> CoreComparison:
-    """Compare what some runs of each core saw of the same tests."""
+    """Compare the runs of each core on the same tests."""
     ever, always = _ever_and_always([sight.pairs for sight in stock])
     own_ever, own_always = _ever_and_always([sight.pairs for sight in own])
     ever_failed, _ = _ever_and_always([sight.failed for sight in stock])
@@ -115,10 +115,10 @@ def _ever_and_always(runs: Sequence[Set[T]]) -> tuple[set[T], set[T]]:
 
 
 def compare_until_sure(look: Callable[[str, bool], Sight], rounds: int = 1) -> CoreComparison:
-    """Let both cores look, in turns, ``rounds`` times, and then again while they seem to differ.
+    """Run both cores in turns, ``rounds`` times, and then again while they seem to differ.
 
-    ``look`` is given a core, and whether to collect garbage after each test. It does so when it looks again:
-    the two cores leave different garbage, so it is collected, and finalizers run, during different tests.
+    ``look`` gets a core, and whether to collect garbage after each test. Repetitions do: the two cores
+    produce different garbage, which would otherwise be collected, running finalizers, during different tests.
     """
     stock: list[Sight] = []
     own: list[Sight] = []
@@ -135,7 +135,7 @@ def pairs_in(folder: Path) -> set[Pair]:
     """Return all lines with their contexts in a folder's data files.
 
     Raises:
-        WorkerError: one of them is none.
+        WorkerError: a data file is damaged.
     """
     found: set[Pair] = set()
     for path in sorted(folder.iterdir()) if folder.is_dir() and not folder.is_symlink() else ():
@@ -157,7 +157,7 @@ def pairs_in(folder: Path) -> set[Pair]:
 
 
 class Trial:
-    """Runs the same tests under one core after the other, each time in a new worker."""
+    """Runs the same tests under different cores, each time in a new worker."""
 
     def __init__(
         self,
@@ -185,12 +185,12 @@ class Trial:
         collect_garbage: bool = False,
         within_s: float | None = None,
     ) -> Sight:
-        """Run batches under a core (``NONE``: unmeasured), as many as begin within ``within_s`` seconds.
+        """Run batches under a core (``NONE``: unmeasured), as many as start within ``within_s`` seconds.
 
         Raises:
-            WorkerError: the worker died, or took longer than the time limit for a batch.
-            ConfigurationError: it can't measure with this core.
-            ComparisonStoppedError: it was told to stop.
+            WorkerError: the worker died or exceeded the time limit of a batch.
+            ConfigurationError: the worker can't measure with this core.
+            ComparisonStoppedError: the comparison was asked to stop.
         """
         output_dir = self._folder / f"{core}-{next(self._numbers)}"
         output_dir.mkdir(parents=True)
@@ -223,7 +223,7 @@ class Trial:
             shutil.rmtree(output_dir, ignore_errors=True)
 
     def _run_one(self, worker: WorkerClient, batch: Batch) -> tuple[float, frozenset[str]]:
-        """Run a batch; return the CPU seconds that it took, and the tests that failed."""
+        """Run a batch; return its CPU seconds and the tests that failed."""
         failed: set[str] = set()
         worker.run(batch.tests, batch.imports)
         deadline = time.monotonic() + self._timeout_s
@@ -236,4 +236,4 @@ class Trial:
                 return event.cpu_s, frozenset(failed)
             if time.monotonic() > deadline:
                 raise WorkerError(f"the tests took longer than {self._timeout_s:g} s: {batch.tests[0]} ...")
-        raise WorkerError(f"the worker ended in the middle of {batch.tests[0]} ...")
+        raise WorkerError(f"the worker died in the batch of {batch.tests[0]} ...")

@@ -1,7 +1,7 @@
-"""What a worker says, checked at the door: one frozen class an event.
+"""The events of a worker, validated on arrival: one frozen class per event.
 
-A worker shares a process with the tests, which can write into its channel: whatever isn't one of these
-events, with fields of the right types, is refused. ``pipeline/covfleet_worker`` documents the protocol.
+A worker shares a process with the tests, which can write to its channel: anything but these events with
+fields of the right types is rejected. ``pipeline/covfleet_worker`` documents the protocol.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from covfleet.model import Environment, Measurement, TestOutcome
 
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """The worker measures, with this interpreter and in this way."""
+    """The worker is measuring, with this interpreter and these options."""
 
     environment: Environment
     measurement: Measurement
@@ -28,14 +28,14 @@ class Ready:
 class TestsFound:
     """Some of the test ids that pytest collects, in its order."""
 
-    __test__ = False  # not a test class, whatever pytest thinks of its name
+    __test__ = False  # its name makes pytest take it for a test class
 
     ids: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class CollectionEnded:
-    """Every test id was named. ``imports`` are files without a test to run, ``errors`` what failed."""
+    """All test ids were sent. ``imports`` are files without a test to run, ``errors`` failed collections."""
 
     imports: tuple[str, ...]
     errors: tuple[TestOutcome, ...]
@@ -55,18 +55,18 @@ class DataSaved:
 
 @dataclass(frozen=True, slots=True)
 class BatchEnded:
-    """The batch is over and its data handed over. ``cpu_s`` counts ended subprocesses as well."""
+    """The batch has ended and its data is handed over. ``cpu_s`` includes subprocesses that have ended."""
 
     notes: tuple[str, ...]
     cpu_s: float = 0.0  # not measured for command groups
 
 
 Event = Ready | TestsFound | CollectionEnded | BatchStarted | TestOutcome | DataSaved | BatchEnded
-"""One thing that a worker said; a test's end is told by its outcome."""
+"""An event of a worker; a test's outcome also means the end of that test."""
 
 
 def _name(fields: Any) -> str | None:
-    """Return the event's name on the wire; ``None``, if it has none."""
+    """Return the event's name in the protocol, or ``None`` if it has none."""
     name = fields.get("event") if isinstance(fields, dict) else None
     return name if isinstance(name, str) else None
 
@@ -89,9 +89,9 @@ def parse_event(line: bytes) -> Event:
     """Return the event in one line of JSON.
 
     Raises:
-        WorkerError: the line isn't an event: something else writes to the worker's channel.
+        WorkerError: the line isn't an event: other output is mixed in.
     """
     try:
         return _EVENTS.validate_json(line)
     except ValidationError as error:
-        raise WorkerError(f"the worker said something that isn't an event: {line[:200]!r}") from error
+        raise WorkerError(f"the worker sent something that isn't an event: {line[:200]!r}") from error
