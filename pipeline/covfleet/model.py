@@ -180,7 +180,7 @@ class TestOutcome:
 
 
 def file_of_test(test: str) -> str:
-    """Return the file of a test id: what stands before the first ``::``."""
+    """Return the file of a test id: the part before the first ``::``."""
     return test.partition("::")[0]
 
 

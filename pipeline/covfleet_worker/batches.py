@@ -125,8 +125,8 @@ class Batches:
         for start in range(0, len(ids), IDS_PER_EVENT):
             self.channel.send("tests", ids=ids[start : start + IDS_PER_EVENT])
         errors = [failure(path, "error", *text) for path, text in self.collect_errors.items()]
-        told = {file_of_test(each) for each in (*ids, *self.collect_errors)}
-        imports = [file for file in self.seen_files if file not in told and self._is_file(file)]
+        listed = {file_of_test(each) for each in (*ids, *self.collect_errors)}
+        imports = [file for file in self.seen_files if file not in listed and self._is_file(file)]
         self.channel.send("collected", imports=imports, errors=errors)
 
     def run(self, command: dict[str, Any]) -> None:

@@ -270,7 +270,7 @@ class Combination:
     def _keep_earlier(self, out: Path) -> None:
         """Replace ``out`` with the build's earlier combined data if it is the same, row by row.
 
-        Merging in another order gives the same rows other ids, but reports name the hash of their data.
+        Merging in another order gives the same rows other ids, but reports record the hash of their data.
         """
         try:
             ledger = self._build.find_ledger()

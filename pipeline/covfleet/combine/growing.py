@@ -220,8 +220,8 @@ def _remove(file: Path) -> None:
 
 def _packed(data: CheckedData) -> bytes:
     executed = None if data.executed == data.files else list(data.executed)
-    told = [data.name, data.branch, list(data.files), executed, data.contexts, data.tracers]
-    return zstandard.compress(json.dumps(told).encode(), level=1)
+    fields = [data.name, data.branch, list(data.files), executed, data.contexts, data.tracers]
+    return zstandard.compress(json.dumps(fields).encode(), level=1)
 
 
 def _unpacked(packed: bytes) -> CheckedData:

@@ -314,12 +314,12 @@ class Union:
         tracers = dict(self._rows("select file_id, tracer from {input}.tracer", name))
         if not tracers and not self._tracers:
             return
-        told = {new: self._tracers.get(new, "") for new in files.values() if new <= known}
+        by_file = {new: self._tracers.get(new, "") for new in files.values() if new <= known}
         for old, new in files.items():
             tracer = tracers.get(old, "")
-            if told.setdefault(new, tracer) != tracer or (old in tracers and not tracer):
+            if by_file.setdefault(new, tracer) != tracer or (old in tracers and not tracer):
                 raise UnfitError(f"two file tracers for a file of {name}")
-        fresh = {new: tracer for new, tracer in told.items() if new > known and tracer}
+        fresh = {new: tracer for new, tracer in by_file.items() if new > known and tracer}
         self._connection.executemany("insert into main.tracer values (?, ?)", fresh.items())
         self._tracers |= fresh
 

@@ -194,7 +194,7 @@ def _follow(
     *,
     show_console: bool,
 ) -> None:
-    """Follow a build to its end, print its figures, and raise the error that its result stands for."""
+    """Follow a build to its end, print its figures, and raise the error for its result."""
     with Screen(Console(stderr=True), sys.stderr if session.call.as_json else sys.stdout) as screen:
         watched = Watched(session.open_to_read(), session.clock, screen.say)
         follower = Follower(

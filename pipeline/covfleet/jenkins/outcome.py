@@ -47,7 +47,7 @@ def code_in_console(text: str) -> int | None:
 
 
 def judge(build: Build, code: int | None) -> None:
-    """Raise the error that a build's result stands for; none for SUCCESS.
+    """Raise the error for a build's result; none for SUCCESS.
 
     Args:
         build: a build that has ended.
