@@ -166,7 +166,7 @@ class Heartbeat:
 class TestOutcome:
     """The outcome of one test; ``output`` only if it didn't pass.
 
-    ``uncertain`` says how the test switched measuring off: what it ran after that may be missing in the data.
+    ``uncertain`` says how the test switched measuring off: lines that it ran after that may be missing.
     """
 
     __test__ = False  # its name makes pytest take it for a test class

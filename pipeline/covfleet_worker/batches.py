@@ -39,7 +39,7 @@ class Batches:
         self.on_the_way: Optional[set[str]] = None  # while collecting single files: these and their folders
         self.last_save = time.monotonic()
         self.save_cost_s = 0.0
-        self.uncertain = ""  # how the running test has switched measuring off
+        self.uncertain = ""  # how the running test switched measuring off
 
     # ---- pytest's hooks
 
@@ -87,7 +87,9 @@ class Batches:
         """Record the files that were collected, failed to be collected, or skip themselves."""
         if fault := self.measurement.ensure_on():
             where = clean(report.nodeid) or "a conftest.py"
-            self.measurement.notes.append(f"{where} was imported, and {fault}: what ran then may be missing")
+            self.measurement.notes.append(
+                f"{where} was imported, and {fault}: lines that ran then may be missing"
+            )
         if report.nodeid and "::" not in report.nodeid:
             self.seen_files[clean(report.nodeid)] = None
         if report.skipped and "::" not in report.nodeid:

@@ -1,8 +1,8 @@
-"""Whether measuring is still on, and how it is switched on again when a test has switched it off.
+"""Check that measuring is still on, and switch it on again if a test switched it off.
 
-A test may call ``sys.settrace``, run a debugger, free tool ids of ``sys.monitoring``, or start and stop a
-measurement of coverage.py's own. Stock coverage.py then measures nothing more in that process, so the figure
-depends on which tests came later. Here each test leaves measuring as it found it, or is named.
+A test may call ``sys.settrace``, run a debugger, free tool ids of ``sys.monitoring``, or start and stop
+another coverage.py measurement. Stock coverage.py then measures nothing more in that process, so the figure
+depends on which tests come later. Here each test leaves measuring as it found it, or is named.
 """
 
 from __future__ import annotations
@@ -16,18 +16,18 @@ from coverage.collector import Collector
 
 
 class OwnCoverage(coverage.Coverage):
-    """The worker's measurement, which holds more than the test that gets hold of it."""
+    """The worker's measurement, which a test may get hold of, but which contains other tests' data, too."""
 
     def erase(self) -> None:
-        """Erase nothing: what earlier tests have executed is not for a later one to forget."""
+        """Erase nothing: no test may delete the data of earlier tests."""
 
 
 class Guard:
-    """Looks after one ``Coverage`` that has started.
+    """Guards a ``Coverage`` that has started.
 
     Args:
         cov: the measurement.
-        core: what it measures with: ctrace, pytrace, sysmon or monitor.
+        core: its core: ctrace, pytrace, sysmon or monitor.
     """
 
     def __init__(self, cov: coverage.Coverage, core: str) -> None:
@@ -37,11 +37,11 @@ class Guard:
         self._core: Core = CORES[core](self._collector)
 
     def fault(self) -> str:
-        """Return how measuring was switched off, empty if it is on. Costs less than a microsecond."""
+        """Return how measuring was switched off, or an empty string. Costs less than a microsecond."""
         if not self._cov._started:
             return "coverage.py's measurement was stopped"
         if not self._stack or self._stack[-1] is not self._collector:
-            return "another measurement of coverage.py was started and not stopped"
+            return "another coverage.py measurement was started and not stopped"
         return self._core.fault()
 
     def mend(self) -> None:
@@ -57,7 +57,7 @@ class Guard:
 
 
 def _end(collector: Any) -> None:
-    """End a measurement that a test left on, so that its owner may still stop it, as if it were on."""
+    """Stop a measurement that a test left on, so that its owner may still stop it as if it were on."""
     for owner in reversed(getattr(coverage.Coverage, "_instances", [])):
         if owner._collector is collector:
             owner.stop()
@@ -67,25 +67,25 @@ def _end(collector: Any) -> None:
 
 
 class Core:
-    """What coverage.py measures with, as far as others can take it away."""
+    """The parts of a measuring core that other code can take away."""
 
     def __init__(self, collector: Any) -> None:
         self._collector = collector
 
     def fault(self) -> str:
-        """Return what is wrong with it, empty if nothing is."""
+        """Return what is wrong with it, or an empty string."""
         raise NotImplementedError
 
     def forget(self) -> None:
-        """Let go of what is no longer there, before the measurement starts again."""
+        """Forget what no longer exists, before the measurement starts again."""
 
     def mend(self) -> None:
-        """Take it back."""
+        """Take the parts back."""
         raise NotImplementedError
 
 
 class TraceFunction(Core):
-    """The trace function of this thread, and what gives new threads theirs."""
+    """The trace function of this thread, and the hook that sets it in new threads."""
 
     def __init__(self, collector: Any) -> None:
         super().__init__(collector)
@@ -93,17 +93,18 @@ class TraceFunction(Core):
         self._own: Any = self._gettrace()
 
     def fault(self) -> str:
-        """Say whether somebody has called ``sys.settrace`` or ``threading.settrace``."""
+        """Return how other code replaced the trace function or its hook, or an empty string."""
         if self._gettrace() is not self._own and self._gettrace() != self._own:
-            return "sys.settrace took the place of coverage.py's trace function"
+            return "sys.settrace replaced coverage.py's trace function"
         if self._collector.threading and threading._trace_hook != self._collector._installation_trace:  # type: ignore[attr-defined]
-            return "threading.settrace took the place of coverage.py's trace function"
+            return "threading.settrace replaced coverage.py's trace function"
         return ""
 
     def mend(self) -> None:
-        """Begin with a new tracer: the old one still waits for the ends of functions that it didn't see."""
+        """Start a new tracer: the old one is still waiting for the ends of functions that it missed."""
         collector, frame = self._collector, sys._getframe()
-        while frame is not None:  # what began before has the old tracer, in Python's own for good
+        # Running frames still have the old tracer; with the core "pytrace" they would keep it for good.
+        while frame is not None:
             frame.f_trace = None
             frame = frame.f_back  # type: ignore[assignment]
         if collector.tracers:
@@ -128,15 +129,15 @@ class SysMonitor(Core):
         return self._collector.tracers[0]
 
     def fault(self) -> str:
-        """Say whether somebody has taken the tool id, its events or its callbacks."""
+        """Return how other code took the tool id, its events or its callbacks, or an empty string."""
         tracer, monitoring = self._tracer, self._monitoring
         if monitoring.get_tool(tracer.myid) != "coverage.py":
-            return "coverage.py's tool id of sys.monitoring was freed"
+            return "coverage.py's tool id in sys.monitoring was freed"
         if monitoring.get_events(tracer.myid) != self._events.PY_START:
-            return "coverage.py's events of sys.monitoring were switched off"
+            return "coverage.py's events in sys.monitoring were switched off"
         for event, callback in self._callbacks():
             if monitoring.register_callback(tracer.myid, event, callback) != callback:
-                return "coverage.py's callbacks of sys.monitoring were replaced"
+                return "coverage.py's callbacks in sys.monitoring were replaced"
         return ""
 
     def _callbacks(self) -> list[tuple[int, Callable[..., Any]]]:
@@ -145,13 +146,13 @@ class SysMonitor(Core):
         return [(self._events.PY_START, tracer.sysmon_py_start), (self._events.LINE, on_line)]
 
     def forget(self) -> None:
-        """Let no tracer free a tool id that is somebody else's by now."""
+        """Keep tracers from freeing a tool id that now belongs to other code."""
         for tracer in self._collector.tracers:
             if self._monitoring.get_tool(tracer.myid) != "coverage.py":
                 tracer.sysmon_on = False
 
     def mend(self) -> None:
-        """Take a tool id anew, and let the code that is known have its events again."""
+        """Take a new tool id, and give known code its events again."""
         self.forget()
         self._tracer.stop()
         self._tracer.start()
@@ -161,13 +162,13 @@ class Monitor(Core):
     """covfleet's own core."""
 
     def fault(self) -> str:
-        """Say whether somebody has taken its tool ids, events or callbacks."""
+        """Return how other code took its tool ids, events or callbacks, or an empty string."""
         tracers = self._collector.tracers
         return str(tracers[0].fault()) if tracers else "covfleet's core was ended"
 
     def mend(self) -> None:
-        """Take tool ids anew, and let the code that is known have its events again."""
-        self._collector._gather()  # what was noted tells which code is known
+        """Take new tool ids, and give known code its events again."""
+        self._collector._gather()  # the recorded lines show which code is known
         self._collector.tracers[0].take_back()
 
 

@@ -136,12 +136,12 @@ class WorkerCoverage:
         self.guard = Guard(self.cov, self.core)
 
     def stop(self) -> None:
-        """Measure nothing any more."""
+        """Stop measuring for good."""
         self.guard = None
         self.cov.stop()
 
     def ensure_on(self) -> str:
-        """See that measuring is on; if it isn't, switch it on again, and return how it was switched off."""
+        """Switch measuring on again if it is off, and return how it was switched off."""
         fault = self.guard.fault() if self.guard else ""
         if fault and self.guard:
             with self._noting_warnings():

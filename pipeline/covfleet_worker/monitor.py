@@ -76,7 +76,7 @@ class Monitor:
             by_file[ran_code.source] = by_file.get(ran_code.source, 0) | ran_code.bits(tuple(lines))
             ran.append((code, ran_code.events))
         keep(by_file)
-        if self._ids.are_ours:  # else ``take_back`` arms all code
+        if self._ids.are_ours:  # otherwise ``take_back`` arms all code
             self._arm_again(ran)
         del self._ended[:count]  # keeps what other threads have added meanwhile
 
@@ -105,7 +105,7 @@ class Monitor:
         _monitoring.set_events(self._ids.lines, _events.PY_START)
 
     def fault(self) -> str:
-        """Return what others have taken away, empty if nothing: tool ids, events or callbacks."""
+        """Return what other code took away (tool ids, events or callbacks), or an empty string."""
         tool = self._ids.lines
         if not self._ids.are_ours:
             return "the tool ids of covfleet's core on sys.monitoring were freed"
@@ -117,7 +117,7 @@ class Monitor:
         return ""
 
     def take_back(self) -> None:
-        """Go on as if nothing had been taken away, also in functions that wait to go on."""
+        """Continue as if nothing had been taken away, even in suspended functions."""
         self.start()
         for ran_code in list(self._ran_code.values()):
             if (code := ran_code.code()) is not None:

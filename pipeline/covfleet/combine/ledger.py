@@ -285,7 +285,7 @@ def _uncertain_notes(outcomes: Iterable[TestOutcome]) -> Iterator[str]:
         if outcome.uncertain:
             tests[outcome.uncertain].append(outcome.id)
     for reason, ids in sorted(tests.items()):
-        yield f"{reason} in {some(ids)}: lines that only they ran after that are uncertain, all others stand"
+        yield f"{reason} in {some(ids)}: lines that only they ran after that are uncertain, all others aren't"
 
 
 def _core_notes(cores: CoresCompared | None) -> Iterator[str]:
