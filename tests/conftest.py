@@ -1,6 +1,10 @@
-"""What every test folder shares: the fixtures of tests/support that need a server."""
+"""What every test folder shares: the fixtures of tests/support that need a server, and a plain environ."""
 
+import os
 import signal
+import sys
+
+import pytest
 
 pytest_plugins = ["support.engine", "support.seaweed", "support.fake_jenkins", "support.controllers"]
 
@@ -8,3 +12,15 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # So it is for what a script starts in the background, and for all that this starts in turn: the commands
     # that tests interrupt would never notice.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# Where this is set, each of the hundreds of processes that tests start would compile pytest's plugins anew.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Keep hypothesis, which none of the tests' projects uses, out of their pytest: it is slow to import."""
+    starts_workers = config.getoption("dist", "no") != "no" and not hasattr(config, "workerinput")
+    if not starts_workers:  # of xdist, which need it
+        given = os.environ.get("PYTEST_ADDOPTS", "")
+        os.environ["PYTEST_ADDOPTS"] = f"{given} -p no:hypothesispytest".strip()

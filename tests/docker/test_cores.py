@@ -16,7 +16,7 @@ from covfleet.adapters.docker.engine import DockerEngine
 from covfleet.model import Ledger
 from covfleet.ports.engine import BuildRequest
 from covfleet.store.documents import from_json
-from support.interpreters import environment, monitoring_interpreter
+from support.interpreters import NEWEST, environment, monitoring_interpreter
 from support.runs import write_project
 
 pytestmark = [pytest.mark.docker, pytest.mark.slow]
@@ -39,9 +39,8 @@ RUN /opt/python/bin/python3 -c "import coverage, pytest, sqlite3, sys; sys.monit
 @pytest.fixture(scope="module")
 def python_image(base_image: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """An image with an interpreter of this machine on which covfleet's own core can measure."""
-    version = monitoring_interpreter()
     folder = tmp_path_factory.mktemp("python")
-    python = environment(folder / "environment", version, "coverage", "pytest")
+    python = environment(monitoring_interpreter(), *NEWEST)
     ask = "import sys, coverage; print(sys.base_prefix); print(coverage.__path__[0])"
     said = subprocess.run([python, "-c", ask], capture_output=True, text=True, check=True).stdout.split()
     prefix, packages = Path(said[0]), Path(said[1]).parent

@@ -11,7 +11,7 @@ import pytest
 from covfleet.doctor.checks import cores_check
 from covfleet.doctor.cost import CoreCost, SampleCosts, expected, sampled
 from covfleet.worker.core_comparison import CoreComparison
-from support.interpreters import environment, monitoring_interpreter
+from support.interpreters import NEWEST, environment, monitoring_interpreter
 from support.runs import write_project
 
 WORK = "def work(x):\n    total = 0\n    for n in range(x):\n        total += n\n    return total\n"
@@ -22,10 +22,9 @@ FILES = {
 
 
 @pytest.fixture(scope="module")
-def python(tmp_path_factory) -> Path:
+def python() -> Path:
     """An interpreter on which covfleet's own core can measure."""
-    version = monitoring_interpreter()
-    return environment(tmp_path_factory.mktemp("environment"), version, "coverage", "pytest")
+    return environment(monitoring_interpreter(), *NEWEST)
 
 
 def doctor(project: Path, python: Path, *arguments: str) -> tuple[int, str]:

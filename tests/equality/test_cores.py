@@ -10,7 +10,7 @@ import pytest
 from checks.cores import MOST_TRIES, CoreRow, differences, measured, racy
 from checks.suites import Project
 from covfleet.worker.core_comparison import OWN, STOCK, CoreComparison, Pair, Sight, compare, pairs_in
-from support.interpreters import environment, monitoring_interpreter
+from support.interpreters import NEWEST, environment, monitoring_interpreter
 from support.runs import write_project
 
 MISSED, ONLY_OURS = ("app.py", 1, "a|run"), ("app.py", 2, "b|run")
@@ -57,10 +57,9 @@ def test_what_stays_is_unexplained_and_chance_is_counted_apart():
 
 
 def test_tests_run_alone_with_the_one_before_them_and_keep_their_names(tmp_path: Path):
-    version = monitoring_interpreter()
     tests = "".join(f"def test_{name}(): app.work(1)\n" for name in "abcd")
     files = {"app.py": "def work(x):\n    return x\n", "test_app.py": f"import app\n{tests}"}
-    python = environment(tmp_path / "environment", version, "coverage", "pytest")
+    python = environment(monitoring_interpreter(), *NEWEST)
     project = Project("app", write_project(tmp_path / "app", files), python)
     looks = []
     for core in (STOCK, OWN):

@@ -12,7 +12,7 @@ from covfleet.adapters.processes.launchers import WORKER
 from covfleet.adapters.processes.worker import ProcessLauncher, ProcessWorker
 from covfleet.ports.worker import WorkerSpec
 from covfleet.worker.core_comparison import Sight, compare, compare_until_sure
-from support.interpreters import environment, monitoring_interpreter
+from support.interpreters import NEWEST, environment, monitoring_interpreter
 from support.runs import Build, lines_of, new_build, write_project
 
 FILES = {
@@ -35,10 +35,9 @@ ContextCollector._keep = _distorted
 
 
 @pytest.fixture(scope="module")
-def python(tmp_path_factory) -> Path:
+def python() -> Path:
     """An interpreter on which covfleet's own core can measure."""
-    version = monitoring_interpreter()
-    return environment(tmp_path_factory.mktemp("environment"), version, "coverage", "pytest")
+    return environment(monitoring_interpreter(), *NEWEST)
 
 
 def ran(

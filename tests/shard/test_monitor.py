@@ -16,12 +16,11 @@ from checks.cores import compare_cores, measured
 from checks.suites import Project
 from covfleet.adapters.processes.launchers import WORKER
 from covfleet.worker.core_comparison import Pair, pairs_in
-from support.interpreters import environment, interpreter
+from support.interpreters import NEWEST, environment, interpreter
 from support.needs import missing
 from support.runs import Build, lines_of, new_build, write_project
 
 CASES = Path(__file__).parent.parent / "data" / "contexts"
-PACKAGES = ("coverage", "pytest", "pytest-cov", "greenlet")
 OLDEST = ("coverage==7.10.6", "pytest", "pytest-cov", "greenlet")
 SETTINGS = '[tool.pytest.ini_options]\n[tool.coverage.run]\nsource = ["."]\n'
 WITH_GREENLETS = f'{SETTINGS}concurrency = ["thread", "greenlet"]\n'
@@ -31,9 +30,9 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module", params=PYTHONS)
-def python(request, tmp_path_factory) -> Path:
+def python(request) -> Path:
     """An interpreter with ``sys.monitoring`` whose environment has coverage, pytest and greenlet."""
-    return environment(tmp_path_factory.mktemp("environment"), request.param, *PACKAGES)
+    return environment(request.param, *NEWEST)
 
 
 def project_of(folder: Path, python: Path, files: dict[str, str], settings: str = SETTINGS) -> Project:
@@ -81,11 +80,10 @@ def test_all_cases_are_seen_as_by_the_c_tracer(python, tmp_path):
     assert_equal_on_all_cases(tmp_path, python)
 
 
-def test_the_oldest_coverage_serves_as_well(tmp_path, tmp_path_factory):
+def test_the_oldest_coverage_serves_as_well(tmp_path):
     if not PYTHONS:
         missing("Python 3.12 or newer", "install one beside the running interpreter, or on the PATH")
-    folder = tmp_path_factory.mktemp("oldest")
-    assert_equal_on_all_cases(tmp_path, environment(folder, PYTHONS[0], *OLDEST))
+    assert_equal_on_all_cases(tmp_path, environment(PYTHONS[0], *OLDEST))
 
 
 LOOP = (

@@ -6,11 +6,10 @@ Other interpreters than the running one are looked for on the PATH and beside it
 from __future__ import annotations
 
 import pytest
-from support.interpreters import environment, interpreter
+from support.interpreters import NEWEST, environment, interpreter
 from support.runs import Build, lines_of, new_build, write_project
 
 OLDEST = ("coverage==7.10.6", "pytest==7.0.1")
-NEWEST = ("coverage", "pytest", "pytest-cov")
 FILES = {
     "app.py": "def double(x):\n    if x > 1:\n        return 2 * x\n    return x + x\n",
     "conftest.py": "import pytest\n\n@pytest.fixture(scope='session')\ndef two():\n    return 2\n",
@@ -38,26 +37,12 @@ ENVIRONMENTS = [
 ]
 
 
-@pytest.fixture(scope="module")
-def environments(tmp_path_factory):
-    """A maker of virtual environments, each made once."""
-    made: dict[tuple[str, ...], str] = {}
-
-    def make(version: str, *packages: str) -> str:
-        if (version, *packages) not in made:
-            folder = tmp_path_factory.mktemp("environment")
-            made[version, *packages] = str(environment(folder, version, *packages))
-        return made[version, *packages]
-
-    return make
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize(("version", "packages", "core"), ENVIRONMENTS)
-def test_every_supported_environment_gives_the_same(environments, tmp_path, version, packages, core):
+def test_every_supported_environment_gives_the_same(tmp_path, version, packages, core):
     project = write_project(tmp_path, FILES)
     build: Build = new_build(project, batch_s=0.001)
-    build.launcher._python = environments(version, *packages)
+    build.launcher._python = str(environment(version, *packages))
     plan = build.plan()
     build.run_shard(plan)
     assert core in {None, plan.measurement.core}

@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+import datetime
+import functools
+import hashlib
+import os
+import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
+from support.kept import ROOT, kept
 from support.needs import missing
 
+NEWEST = ("coverage", "pytest", "pytest-cov", "greenlet")
+"""What applications have that keep up with the releases: one environment an interpreter serves many tests."""
 
+
+@functools.cache
 def interpreter(version: str) -> str | None:
     """Return an interpreter of this minor version, ``None`` if the machine has none."""
     if version == "running":
@@ -19,7 +30,7 @@ def interpreter(version: str) -> str | None:
             subprocess.run([candidate, "-c", "import ensurepip"], check=True, capture_output=True, timeout=60)
         except (OSError, subprocess.SubprocessError):
             continue
-        return candidate
+        return shutil.which(candidate)
     return None
 
 
@@ -31,12 +42,32 @@ def monitoring_interpreter() -> str:
     return version
 
 
-def environment(folder: Path, version: str, *packages: str) -> Path:
-    """Make a virtual environment with these packages and return its interpreter."""
-    subprocess.run([str(interpreter(version)), "-m", "venv", str(folder)], check=True, timeout=120)
-    python = folder / "bin" / "python"
-    install = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *packages]
-    ran = subprocess.run(install, capture_output=True, text=True, check=False, timeout=300)
+def environment(version: str, *packages: str) -> Path:
+    """Return the interpreter of a virtual environment with these packages, which no test may change.
+
+    It is made once and kept for all processes. Of what isn't pinned it has the newest release of the day.
+    """
+    python = str(interpreter(version))
+    pinned = all("==" in package for package in packages)
+    day = "pinned" if pinned else f"{datetime.datetime.now(datetime.UTC):%Y-%m-%d}"
+    known_by = hashlib.sha256(repr((os.path.realpath(python), packages)).encode()).hexdigest()[:12]
+    name = f"environments/{day}/{version}-{known_by}"
+    folder = kept(name, lambda folder: _make(folder, python, packages))
+    return folder / "bin" / "python"
+
+
+def _make(folder: Path, python: str, packages: Sequence[str]) -> None:
+    _remove_outdated()
+    subprocess.run([python, "-m", "venv", str(folder)], check=True, timeout=120)
+    install = [str(folder / "bin/python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    ran = subprocess.run([*install, *packages], capture_output=True, text=True, check=False, timeout=300)
     if ran.returncode:
         missing(" ".join(packages), f"pip can't install it: {ran.stderr[-300:]}")
-    return python
+
+
+def _remove_outdated() -> None:
+    """Remove the newest releases of days that no test runs on any more."""
+    yesterday = f"{datetime.datetime.now(datetime.UTC) - datetime.timedelta(days=1):%Y-%m-%d}"
+    for day in (ROOT / "environments").glob("20*"):
+        if day.name < yesterday:
+            shutil.rmtree(day, ignore_errors=True)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import functools
+import shutil
 import subprocess
 import sys
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,9 +37,19 @@ class Measured:
 
 
 def measure(folder: Path, *, branch: bool = False, contexts: bool = False, config: str = "") -> Measured:
-    """Write the project into ``folder`` and run its tests under coverage.py, with ``config`` for reports."""
-    sources, data = folder / "project", folder / "data" / ".coverage"
-    data.parent.mkdir(parents=True)
+    """Give a copy of the project in ``folder`` with what its tests gave, and with ``config`` for reports."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for part in ("project", "data"):
+        shutil.copytree(Path(_measured(branch, contexts, config).name) / part, folder / part)
+    return Measured(folder / "project", folder / "data" / ".coverage")
+
+
+@functools.cache
+def _measured(branch: bool, contexts: bool, config: str) -> tempfile.TemporaryDirectory[str]:
+    """Run the project's tests under coverage.py, in a folder that goes with this process."""
+    folder = tempfile.TemporaryDirectory(prefix="covfleet-measured-")
+    sources, data = Path(folder.name) / "project", Path(folder.name) / "data" / ".coverage"
+    data.parent.mkdir()
     for name, content in _FILES.items():
         (sources / name).parent.mkdir(parents=True, exist_ok=True)
         (sources / name).write_text(content)
@@ -46,7 +59,7 @@ def measure(folder: Path, *, branch: bool = False, contexts: bool = False, confi
         + config
     )
     coverage("run", f"--data-file={data}", "suite.py", cwd=sources)
-    return Measured(sources, data)
+    return folder
 
 
 def coverage(*arguments: str, cwd: Path) -> str:

