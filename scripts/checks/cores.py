@@ -93,23 +93,29 @@ def measured(
 
 
 def compare_cores(project: Project, folder: Path) -> CoreRow:
-    """Run a suite with both cores, in turns, and compare what they saw."""
-
-    def look(core: str, *plugins: str, only: Set[str] = frozenset()) -> Sight:
-        ran = measured(project, core, folder / core, "-p", "eager_gc", *plugins, only=only)
-        print(f"    {core}: {ran.stdout.strip().splitlines()[-1]}", file=sys.stderr, flush=True)
-        failed = (folder / core / "failed").read_text("utf-8").splitlines()
-        return Sight(pairs_in(folder / core / "done"), set(failed))
-
-    seen = compare_until_sure(lambda core, _collect_garbage: look(core), RUNS)
+    """Run a suite with both cores, in turns, compare what they saw, and look again at what differs."""
+    seen = seen_by_cores(project, folder)
     if not seen.missed and not seen.only_ours:
         return CoreRow(project.name, seen, frozenset())
     concerned = {context.rpartition("|")[0] for _, _, context in seen.missed | seen.only_ours}
 
     def look_again(core: str, number: int) -> Set[Pair]:
-        return look(core, *(("-p", "eager_switch") if number % 2 else ()), only=concerned).pairs
+        options = ("-p", "eager_switch") if number % 2 else ()
+        return _look(project, core, folder, *options, only=concerned).pairs
 
     return CoreRow(project.name, seen, racy(seen, look_again))
+
+
+def seen_by_cores(project: Project, folder: Path) -> CoreComparison:
+    """Run a suite with both cores, in turns, until it is sure on what they differ."""
+    return compare_until_sure(lambda core, _collect_garbage: _look(project, core, folder), RUNS)
+
+
+def _look(project: Project, core: str, folder: Path, *options: str, only: Set[str] = frozenset()) -> Sight:
+    ran = measured(project, core, folder / core, "-p", "eager_gc", *options, only=only)
+    print(f"    {core}: {ran.stdout.strip().splitlines()[-1]}", file=sys.stderr, flush=True)
+    failed = (folder / core / "failed").read_text("utf-8").splitlines()
+    return Sight(pairs_in(folder / core / "done"), set(failed))
 
 
 def racy(seen: CoreComparison, look: Callable[[str, int], Set[Pair]]) -> frozenset[Pair]:

@@ -23,7 +23,7 @@ from covfleet.store.keys import BuildKeys
 
 from checks.suites import Project
 
-_FOREIGN = ("COVERAGE_", "COVFLEET_", "PYTEST_", "PYTHONPATH", "VIRTUAL_ENV")
+_FOREIGN = ("COVERAGE_", "COVFLEET_", "PYTEST_", "PYTHONPATH", "PYTHONDONTWRITEBYTECODE", "VIRTUAL_ENV")
 _PLUGINS = Path(__file__).parent / "plugins"
 _KEYS = BuildKeys("equality", "b1")
 _CORE = """
@@ -157,7 +157,7 @@ def _options(table: Mapping[str, object]) -> str:
 
 def _environment() -> dict[str, str]:
     kept = {name: value for name, value in os.environ.items() if not name.startswith(_FOREIGN)}
-    return {**kept, "PYTHONHASHSEED": "0", "PYTHONDONTWRITEBYTECODE": "1"}
+    return {**kept, "PYTHONHASHSEED": "0"}
 
 
 def _call(
