@@ -21,6 +21,7 @@ from covfleet.adapters.docker import worker as docker_worker
 from covfleet.adapters.docker.worker import DockerLauncher
 from covfleet.ports.worker import WorkerSpec
 from covfleet.settings.schema import ContainerSettings
+from support.controllers import HandClock
 from support.needs import missing
 
 pytestmark = [
@@ -106,7 +107,7 @@ def worker(own_engine: Engine, tmp_path: Path) -> docker_worker.DockerWorker:
     (tmp_path / "out").mkdir()
     launcher = DockerLauncher(IMAGE, ContainerSettings(), "/bin/sh", {}, tmp_path / "worker.sh")
     worker = launcher.launch(WorkerSpec("covfleet-restart", {"covfleet.build": "1"}, tmp_path / "out"))
-    assert worker.receive(20) == b"ready"
+    assert worker.receive(60) == b"ready"
     return worker
 
 
@@ -116,7 +117,7 @@ def test_a_restarted_engine_ends_the_worker_and_its_container_is_removed(
 ) -> None:
     own_engine.end(number)
     with pytest.raises(EOFError):
-        worker.receive(10)
+        worker.receive(60)
     own_engine.start()  # and not waited for: stop has to
     assert worker.stop(1).code != 0
     client = docker.from_env().api
@@ -127,12 +128,14 @@ def test_a_restarted_engine_ends_the_worker_and_its_container_is_removed(
 def test_an_engine_that_does_not_come_back_is_given_up_and_named(
     own_engine: Engine, worker: docker_worker.DockerWorker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(docker_worker, "_ENGINE_RETURN_S", 1.0)
+    clock = HandClock()
+    monkeypatch.setattr(docker_worker, "time", clock)
     own_engine.end(signal.SIGTERM)
     with pytest.raises(EOFError):
-        worker.receive(10)
-    before = time.monotonic()
+        worker.receive(60)
+    before = clock.monotonic()
     ended = worker.stop(1)
-    assert time.monotonic() - before < 5
+    waited_s = clock.monotonic() - before
+    assert 0 < waited_s - docker_worker._ENGINE_RETURN_S <= docker_worker._RETRY_S
     assert ended.code == -signal.SIGKILL
     assert f"no answer from the engine at {own_engine.host}" in ended.stderr_tail

@@ -7,8 +7,8 @@ import json
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,6 +20,7 @@ from covfleet.errors import EngineError, WorkerError
 from covfleet.ports.worker import WorkerSpec
 from support.containers import Launch, build_image
 from support.mounts import tmpfs
+from support.processes import wait_for
 
 pytestmark = pytest.mark.docker
 
@@ -146,10 +147,10 @@ def test_an_endless_line_is_an_error(launch: Launch) -> None:
 def test_sigterm_reaches_the_worker_and_its_data_stays(launch: Launch, output_dir: Path) -> None:
     puppet = launch()
     puppet.ask("signal.signal(15, lambda *_: ((OUT / 'saved').write_text('data'), os._exit(7))) and 0")
-    before = time.monotonic()
-    ended = puppet.worker.stop(30)
-    assert time.monotonic() - before < 2
-    assert ended.code == 7
+    with ThreadPoolExecutor(1) as pool:
+        stopping = pool.submit(puppet.worker.stop, 600)
+        wait_for(stopping.done, "the end of a worker that has ten minutes for it and needs none")
+    assert stopping.result().code == 7
     assert (output_dir / "saved").read_text() == "data"
 
 
@@ -211,7 +212,7 @@ assert running.receive(20)
 os.kill(os.getpid(), signal.SIGKILL)
 """
     assert subprocess.run([sys.executable, "-c", script], check=False).returncode == -signal.SIGKILL
-    assert client.wait(spec.name, timeout=10)["StatusCode"] == 0
+    assert client.wait(spec.name, timeout=60)["StatusCode"] == 0
 
 
 def test_a_worker_has_no_rights_that_it_does_not_need(launch: Launch) -> None:

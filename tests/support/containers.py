@@ -33,7 +33,7 @@ class Puppet:
     def tell(self, expression: str) -> None:
         self.worker.send(expression.encode() + b"\n")
 
-    def ask(self, expression: str, timeout_s: float = 20) -> Any:
+    def ask(self, expression: str, timeout_s: float = 120) -> Any:
         """Return the value of a Python expression inside the container, or the text of its error."""
         self.tell(expression)
         line = self.worker.receive(timeout_s)

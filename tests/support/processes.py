@@ -35,8 +35,8 @@ def kill_one_with(text: str) -> bool:
     return False
 
 
-def wait_for(condition: Callable[[], object], what: str, timeout_s: float = 30.0) -> None:
-    """Return once the condition holds; fail if it doesn't in time."""
+def wait_for(condition: Callable[[], object], what: str, timeout_s: float = 120.0) -> None:
+    """Return once the condition holds; fail if it hangs, which is the only meaning of the time."""
     deadline = time.monotonic() + timeout_s
     while not condition():
         assert time.monotonic() < deadline, f"not within {timeout_s:g} s: {what}"
