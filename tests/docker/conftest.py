@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import contextlib
 import uuid
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -16,7 +16,7 @@ from covfleet.adapters.docker.worker import DockerLauncher
 from covfleet.ports.engine import BuildRequest
 from covfleet.ports.worker import WorkerSpec
 from covfleet.settings.schema import ContainerSettings
-from support.containers import PUPPET, Launch, Puppet
+from support.containers import PUPPET, Launch, Puppet, kept_image
 from support.needs import missing
 
 
@@ -81,7 +81,6 @@ def launch(launcher: DockerLauncher, spec: WorkerSpec) -> Iterator[Launch]:
         puppet.worker.stop(0)
 
 
-APPLICATIONS = f"covfleet-test-applications:{os.getpid()}"  # each process of the tests removes its own
 DOCKERFILE = """
 ARG BASE
 ARG CA_IMAGE=${BASE}
@@ -97,18 +96,20 @@ COPY --from=build /opt /opt
 
 
 @pytest.fixture(scope="session")
-def applications(base_image: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def applications(base_image: str, tmp_path_factory: pytest.TempPathFactory) -> str:
     """An image with three environments in /opt: ``old`` coverage, ``bare`` of pytest, and the ``whole``."""
     bundle = Path("/etc/ssl/certs/ca-certificates.crt")
     if not bundle.exists():
         missing("the machine's CA bundle", "apt-get install ca-certificates")
     folder = tmp_path_factory.mktemp("applications")
     (folder / "Dockerfile").write_text(DOCKERFILE)
-    engine = DockerEngine()
-    request = BuildRequest(folder, folder / "Dockerfile", APPLICATIONS, {}, {"BASE": base_image}, bundle)
-    engine.build(request, lambda line: None)
-    engine.close()
-    yield APPLICATIONS
-    client = docker.from_env().api
-    client.remove_image(APPLICATIONS, force=True)
-    client.close()
+
+    def build(image: str) -> None:
+        engine = DockerEngine()
+        request = BuildRequest(folder, folder / "Dockerfile", image, {}, {"BASE": base_image}, bundle)
+        engine.build(request, lambda line: None)
+        engine.close()
+
+    with contextlib.closing(docker.from_env().api) as client:
+        made_of = (DOCKERFILE, client.inspect_image(base_image)["Id"])
+        return kept_image(client, "covfleet-test-applications", made_of, build)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import json
-import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import docker
@@ -16,6 +16,7 @@ from covfleet.adapters.docker.engine import DockerEngine
 from covfleet.model import Ledger
 from covfleet.ports.engine import BuildRequest
 from covfleet.store.documents import from_json
+from support.containers import kept_image
 from support.interpreters import NEWEST, environment, monitoring_interpreter
 from support.runs import write_project
 
@@ -37,26 +38,27 @@ RUN /opt/python/bin/python3 -c "import coverage, pytest, sqlite3, sys; sys.monit
 
 
 @pytest.fixture(scope="module")
-def python_image(base_image: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def python_image(base_image: str, tmp_path_factory: pytest.TempPathFactory) -> str:
     """An image with an interpreter of this machine on which covfleet's own core can measure."""
-    folder = tmp_path_factory.mktemp("python")
     python = environment(monitoring_interpreter(), *NEWEST)
+    with contextlib.closing(docker.from_env().api) as client:
+        made_of = (PYTHON, python, client.inspect_image(base_image)["Id"])
+        folder = tmp_path_factory.mktemp("python")
+        build = functools.partial(build_python_image, base_image, python, folder)
+        return kept_image(client, "covfleet-test-python", made_of, build)
+
+
+def build_python_image(base_image: str, python: Path, folder: Path, image: str) -> None:
     ask = "import sys, coverage; print(sys.base_prefix); print(coverage.__path__[0])"
     said = subprocess.run([python, "-c", ask], capture_output=True, text=True, check=True).stdout.split()
     prefix, packages = Path(said[0]), Path(said[1]).parent
     unused = shutil.ignore_patterns("test", "idlelib", "__pycache__", "site-packages", "*.a", "include")
-    shutil.copytree(prefix, folder / "image" / "python", symlinks=True, ignore=unused)
-    shutil.copytree(packages, folder / "image" / "packages")
-    (folder / "image" / "Dockerfile").write_text(PYTHON)
-    image = f"covfleet-test-python:{os.getpid()}"
-    request = BuildRequest(folder / "image", folder / "image" / "Dockerfile", image, {}, {"BASE": base_image})
+    shutil.copytree(prefix, folder / "python", symlinks=True, ignore=unused)
+    shutil.copytree(packages, folder / "packages")
+    (folder / "Dockerfile").write_text(PYTHON)
     engine = DockerEngine()
-    engine.build(request, print)
+    engine.build(BuildRequest(folder, folder / "Dockerfile", image, {}, {"BASE": base_image}), print)
     engine.close()
-    yield image
-    client = docker.from_env().api
-    client.remove_image(image, force=True)
-    client.close()
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import textwrap
@@ -11,6 +12,8 @@ from typing import Any
 
 import docker
 from covfleet.ports.worker import Worker
+
+from support.kept import locked
 
 PUPPET = Path(__file__).parent / "puppet.py"
 
@@ -22,6 +25,23 @@ def build_image(client: docker.APIClient, reference: str, dockerfile: str) -> No
     steps = io.BytesIO(textwrap.dedent(dockerfile).encode())
     log = list(client.build(fileobj=steps, tag=reference, rm=True, forcerm=True, decode=True))
     assert client.images(reference), log
+
+
+def kept_image(
+    client: docker.APIClient, repository: str, made_of: object, build: Callable[[str], object]
+) -> str:
+    """Return the image that ``build`` makes under the name it is given: once, for this and later runs.
+
+    It is made anew when ``made_of`` is another value, and those of other values are removed.
+    """
+    tag = hashlib.sha256(repr(made_of).encode()).hexdigest()[:12]
+    image = f"{repository}:{tag}"
+    with locked(f"images/{repository}"):
+        if not client.images(image):
+            for old in client.images(repository):
+                client.remove_image(old["Id"], force=True)
+            build(image)
+    return image
 
 
 class Puppet:
