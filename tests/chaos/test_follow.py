@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
+import sqlite3
 import subprocess
 import threading
 import time
@@ -26,6 +28,15 @@ def flags(build: Build) -> list[str]:
 
 def start_following(build: Build, log: Path, *more: str) -> subprocess.Popen[bytes]:
     return start_covfleet("combine", "--follow", *flags(build), *more, log=log)
+
+
+def merged_in(file: Path) -> int:
+    """Return how many data files another process has merged into the file that it grows."""
+    try:
+        with contextlib.closing(sqlite3.connect(f"file:{file}?mode=ro", uri=True)) as growing:
+            return int(growing.execute("select count(data) from covfleet_merged").fetchone()[0])
+    except sqlite3.OperationalError:  # it isn't there yet, or being written
+        return 0
 
 
 def check_complete(planned: Planned, build: Build) -> None:
@@ -83,8 +94,8 @@ def test_interrupted_it_ends_with_130_and_keeps_what_was_merged(planned: Planned
     (store / build.keys.shard(1)).unlink()  # it hasn't said that it has ended
     follower = start_following(build, tmp_path / "log")
     file = build.project / ".covfleet" / "ahead" / build.keys.commit / build.keys.build
-    wait_for(file.exists, "the start")
-    time.sleep(1)  # by then it has merged all that is there, and looks for more
+    there = {data.sha256 for result in build.results().values() for data in result.data_files}
+    wait_for(lambda: merged_in(file) == len(there), "that all is merged that is there")
     follower.send_signal(signal.SIGINT)
     assert follower.wait(30) == InterruptedRunError.exit_code
     assert "run the same command again to resume" in (tmp_path / "log").read_text()

@@ -59,7 +59,7 @@ FILES = {
             double(1)
 
         def test_two():
-            time.sleep(1.5)
+            time.sleep(3)
             double(3)
     """,
     "Dockerfile": "ARG BASE\nFROM ${BASE}\nWORKDIR /app\nCOPY *.py ./\n",

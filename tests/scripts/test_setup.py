@@ -78,7 +78,7 @@ def test_the_tests_run_after_the_checks_and_all_means_that_nothing_is_skipped(ch
     pretend_installed(checkout)
     lines = run(checkout, "test", "--all", "-k", "a b").stdout.splitlines()
     assert [line.split()[0] for line in lines] == ["ruff", "ruff", "mypy", "pytest"]
-    assert lines[-1].startswith("pytest -ra -k a b all=1")
+    assert lines[-1].startswith("pytest -ra -n auto --dist worksteal -k a b all=1")
     assert "all=1" not in run(checkout, "test").stdout
 
 

@@ -15,6 +15,7 @@ from covfleet.adapters.folder.store import LocalStore
 from covfleet.adapters.git import GitTree
 from covfleet.model import BatchResult, TestOutcome
 from covfleet.store.documents import to_json
+from support.processes import wait_for
 from support.runs import lines_of, new_build, write_project
 
 APP = """
@@ -287,17 +288,25 @@ def test_children_of_multiprocessing_are_measured_if_the_project_says_so(tmp_pat
 def test_a_subprocess_that_outlives_its_batch_is_measured_all_the_same(tmp_path):
     files = {
         "child.py": """
-            import time
-            time.sleep(1.5)
+            import pathlib, time
+            while not pathlib.Path("released").exists(): time.sleep(0.02)
             late = True
         """,
         "test_x.py": """
             import subprocess, sys
+            children = []
             def test_leaves_a_child():
-                subprocess.Popen([sys.executable, "child.py"])
+                children.append(subprocess.Popen([sys.executable, "child.py"]))
         """,
-        "test_y.py": "import time\ndef test_slow(): time.sleep(0)\n",
-        "conftest.py": "import time\ndef pytest_sessionfinish(): time.sleep(2)\n",
+        "test_y.py": "def test_after_it(): pass\n",
+        "conftest.py": """
+            import pathlib
+            def pytest_sessionfinish():
+                import test_x
+                pathlib.Path("released").touch()
+                for child in test_x.children:
+                    child.wait()
+        """,
     }
     build, _, _ = one_shard(write_project(tmp_path, files))
     assert lines_of(build.combine().data_file)["child.py"] == [2, 3, 4]
@@ -448,8 +457,15 @@ def test_what_runs_at_the_end_of_the_test_session_is_measured(tmp_path):
 
 def test_a_shard_told_to_stop_keeps_what_is_finished_and_another_goes_on(tmp_path):
     files = {
-        "test_a.py": "import time\ndef test_quick(): pass\n",
-        "test_b.py": "import time\ndef test_slow(): time.sleep(3)\n",
+        "test_a.py": "def test_quick(): pass\n",
+        "test_b.py": """
+            import pathlib, time
+            def test_slow():
+                begun = pathlib.Path(__file__).with_name("begun")
+                if not begun.exists():
+                    begun.touch()
+                    time.sleep(600)
+        """,
     }
     project = write_project(tmp_path, files)
     build = new_build(project, batch_s=0.001, lease_s=30.0)
@@ -457,12 +473,9 @@ def test_a_shard_told_to_stop_keeps_what_is_finished_and_another_goes_on(tmp_pat
     ended = []
     thread = threading.Thread(target=lambda: ended.append(build.run_shard(plan, 1, stop)))
     thread.start()
-    deadline = time.monotonic() + 20
-    while not build.results() and time.monotonic() < deadline:
-        time.sleep(0.05)
-    time.sleep(0.3)
+    wait_for(lambda: build.results() and (project / "begun").exists(), "the second batch")
     stop.set()
-    thread.join(20)
+    thread.join()
     assert ended[0].state == "stopped"
     assert set(build.outcomes()) == {"test_a.py::test_quick"}
     build.run_shard(plan, 2)  # at once, without waiting for the lease
@@ -541,7 +554,7 @@ print(worker.pid, flush=True)
 os.kill(os.getpid(), 9)
 """
     pid = int(subprocess.run([sys.executable, "-c", agent], stdout=subprocess.PIPE, check=False).stdout)
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 120
     while Path(f"/proc/{pid}").exists() and time.monotonic() < deadline:
         if "Z (zombie)" in Path(f"/proc/{pid}/status").read_text():
             break
