@@ -63,11 +63,11 @@ PAIR = ("app.py", 3, "t|run")
 @pytest.mark.parametrize(
     ("missed", "only_ours", "failing", "status", "code", "said"),
     [
-        ((), (), (), "ok", 0, "agree on 10 lines"),
+        ((), (), (), "ok", 0, "agree on 10 pairs"),
         ((PAIR,), (), (), "fail", 5, "core misses 1, of 10 pairs of line and context and 1 test"),
         ((), (PAIR,), (), "warn", 0, "core sees 1 that the C tracer doesn't, of"),
         ((), (), ("t",), "fail", 5, "core makes 1 test fail, of"),
-        ((PAIR,), (), ("t", "u"), "fail", 5, "core misses 1, lets 2 tests fail, of"),
+        ((PAIR,), (), ("t", "u"), "fail", 5, "core misses 1, makes 2 tests fail, of"),
     ],
 )
 def test_what_the_own_core_misses_or_breaks_is_a_failure(missed, only_ours, failing, status, code, said):

@@ -80,20 +80,20 @@ HOSTILE: dict[str, tuple[str, str]] = {
     "a view that recurses": (
         """alter table file rename to hidden; create view file as with recursive r(id, path) as
         (select 1, 'a.py' union all select id + 1, path from r) select id, path from r""",
-        "holds a",
+        "contains the",
     ),
     "a trigger": (
         "create trigger t after insert on file begin delete from arc; end",
-        "holds a trigger 't'",
+        "contains the trigger 't'",
     ),
-    "a virtual table": ("create virtual table v using fts5(x)", "holds a table 'v'"),
+    "a virtual table": ("create virtual table v using fts5(x)", "contains the table 'v'"),
     "a virtual table under a known name": (
         """drop table tracer; pragma writable_schema = on; insert into sqlite_master values
         ('table', 'tracer', 'tracer', 0, 'create virtual table tracer using fts5(file_id, tracer)')""",
-        "holds a table 'tracer'",
+        "contains the table 'tracer'",
     ),
-    "a further table": ("create table extra (x)", "holds a table 'extra'"),
-    "an index over an expression": ("create index i on file (upper(path))", "holds a index 'i'"),
+    "a further table": ("create table extra (x)", "contains the table 'extra'"),
+    "an index over an expression": ("create index i on file (upper(path))", "contains the index 'i'"),
     "a generated column": (
         "drop table tracer; create table tracer (file_id integer primary key, tracer as (zeroblob(9999999)))",
         "its table 'tracer'",
@@ -101,7 +101,7 @@ HOSTILE: dict[str, tuple[str, str]] = {
     "a missing table": ("drop table arc", "its table 'arc' is missing"),
     "another schema version": ("update coverage_schema set version = 8", "schema version 8"),
     "two schema versions": ("insert into coverage_schema values (7)", "schema version 7, 7"),
-    "another database": ("drop table coverage_schema", "not coverage.py's"),
+    "another database": ("drop table coverage_schema", "not one of coverage.py's"),
     "enormous line numbers": ("update line_bits set numbits = zeroblob(2000000)", "line numbers beyond"),
     "a huge blob": ("update line_bits set numbits = zeroblob(17000000)", "line numbers beyond"),
     "lines that are text": ("update line_bits set numbits = 'abc'", "wrong type"),

@@ -87,7 +87,7 @@ def check_schema(connection: sqlite3.Connection) -> None:
         if kind == "index" and sql is None:
             continue  # SQLite's own, for a unique constraint
         if kind != "table" or name not in tables or not root:
-            raise Defect(f"contains a {kind} {str(name)[:80]!r}, which isn't coverage.py's")
+            raise Defect(f"contains the {kind} {str(name)[:80]!r}, which isn't coverage.py's")
         tables[name] = str(sql)
     if not tables["coverage_schema"]:
         raise Defect("is an SQLite database, but not one of coverage.py's")
