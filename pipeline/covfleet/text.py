@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 
 _MARKDOWN = re.compile(
     r"""
@@ -48,6 +49,13 @@ def duration(seconds: float) -> str:
 def counted(number: int, noun: str) -> str:
     """Return a number of things: ``1 test``, ``2 batches``, ``1,000 entries``."""
     return f"{number:,} {noun if number == 1 else _plural(noun)}"
+
+
+def listed(names: Iterable[object], most: int = 10) -> str:
+    """Return the first names, printable, and how many more there are: ``a, b and 3 more``."""
+    every = [printable(str(name)) for name in names]
+    more = len(every) - most
+    return ", ".join(every[:most]) + (f" and {more:,} more" if more > 0 else "")
 
 
 def _plural(noun: str) -> str:

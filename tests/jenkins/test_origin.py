@@ -274,7 +274,7 @@ def test_files_that_git_does_not_know_are_told_and_stay_out_of_the_project(world
     assert origin.checkout.commit == world.head()
     assert origin.checkout.files == ("app.py", "target.py")
     assert origin.notes == (
-        "not part of the project, as git doesn't track them: b.log, left over.py, 'new\\nline.py'",
+        "not part of the project, as git doesn't track them: b.log, left over.py, new\\nline.py",
     )
     for number in range(9):
         (world.workspace / f"c{number}").write_text("")

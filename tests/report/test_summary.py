@@ -16,7 +16,7 @@ from covfleet.report.own.figures import FileFigures
 from covfleet.report.own.summary import Summary, read_summary, summarise, to_markdown
 from covfleet.report.own.terminal import print_summary
 from covfleet.store.documents import to_json
-from covfleet.text import counted, duration, markdown, one_line, printable
+from covfleet.text import counted, duration, listed, markdown, one_line, printable
 from hypothesis import example, given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
@@ -200,6 +200,12 @@ def test_durations_read_as_people_say_them(seconds: float, said: str) -> None:
 )
 def test_things_are_counted_in_words_that_fit(number: int, noun: str, said: str) -> None:
     assert counted(number, noun) == said
+
+
+def test_names_are_listed_up_to_a_number_and_the_others_counted() -> None:
+    assert listed(["a", "b\x1b"]) == "a, b\\x1b"
+    assert listed(range(1, 4), 1) == "1 and 2 more"
+    assert listed([], 1) == ""
 
 
 def test_one_line_is_one_line() -> None:

@@ -22,7 +22,7 @@ from covfleet.publish.stage import publish_build
 from covfleet.report.stage import ReportFolders, report_build
 from covfleet.store.build import StoredBuild
 from covfleet.store.transfer import probe_write
-from covfleet.text import counted
+from covfleet.text import counted, listed
 
 _LONG_AGO = timedelta(days=1)  # no two clocks differ by this much; a shard silent for this long is dead
 _LOOK_EVERY_S = 1.0
@@ -155,9 +155,7 @@ def _missing(build: StoredBuild) -> str:
 
 
 def _shards(shards: Sequence[int]) -> str:
-    shown = ", ".join(str(shard) for shard in shards[:_NAMES_SHOWN])
-    more = f" and {len(shards) - _NAMES_SHOWN} more" if len(shards) > _NAMES_SHOWN else ""
-    return f"shard{'s' if len(shards) > 1 else ''} {shown}{more}"
+    return f"shard{'s' if len(shards) > 1 else ''} {listed(shards, _NAMES_SHOWN)}"
 
 
 def _check_writable(store: ObjectStore) -> None:

@@ -28,9 +28,8 @@ from covfleet.model import (
     Verdict,
 )
 from covfleet.store.keys import is_late
-from covfleet.text import counted
+from covfleet.text import counted, listed
 
-MOST_NAMES = 10  # in one note
 MOST_NOTES = 100
 MOST_OUTSIDE = 1000
 
@@ -136,15 +135,9 @@ def outside_notes(resolution: Resolution, known: Iterable[str]) -> Iterator[str]
         yield f"{len(resolution.outside)} measured files are outside the project; {MOST_OUTSIDE} are listed"
     if copies := look_alikes(resolution.outside, known):
         yield (
-            f"left out, although they may be copies of the project's files: {some(copies)}; to include them, "
+            f"left out, although they may be copies of the project's files: {listed(copies)}; to include them, "
             "add a rule to [paths] of the project's coverage settings"
         )
-
-
-def some(names: Sequence[str]) -> str:
-    """Return the first names and the number of the others."""
-    more = len(names) - MOST_NAMES
-    return ", ".join(names[:MOST_NAMES]) + (f" and {more} more" if more > 0 else "")
 
 
 def _name(file: DataFile) -> tuple[str, str]:
@@ -197,7 +190,7 @@ def _ambiguous_files(results: Iterable[BatchResult]) -> Iterator[Problem]:
             batches[file.name].add(result.batch)
     for name, files in versions.items():
         if len(files) > 1:
-            where = some(sorted(batches[name]))
+            where = listed(sorted(batches[name]))
             yield Problem(
                 "conflict", name, f"results describe {len(files)} different contents of it: batches {where}"
             )
@@ -257,7 +250,7 @@ def _notes(evidence: Evidence, results: Sequence[BatchResult], resolution: Resol
         yield f"coverage.py measured with different cores: {', '.join(cores)}"
     if evidence.strays:
         files = counted(len(evidence.strays), "data file")
-        yield f"ignored {files} that no result names: {some(evidence.strays)}"
+        yield f"ignored {files} that no result names: {listed(evidence.strays)}"
     yield from outside_notes(resolution, (source.path for source in evidence.plan.sources))
 
 
@@ -285,7 +278,7 @@ def _uncertain_notes(outcomes: Iterable[TestOutcome]) -> Iterator[str]:
         if outcome.uncertain:
             tests[outcome.uncertain].append(outcome.id)
     for reason, ids in sorted(tests.items()):
-        yield f"{reason} in {some(ids)}: lines that only they ran after that are uncertain, all others aren't"
+        yield f"{reason} in {listed(ids)}: lines that only they ran after that are uncertain, all others aren't"
 
 
 def _core_notes(cores: CoresCompared | None) -> Iterator[str]:

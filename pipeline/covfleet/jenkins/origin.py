@@ -18,6 +18,7 @@ from covfleet.errors import ConfigurationError
 from covfleet.model import Checkout, GitState
 from covfleet.store.build import StoredBuild
 from covfleet.store.commit import StoredCommit
+from covfleet.text import listed
 
 _COMMIT = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?")
 _SHOWN = 5
@@ -117,7 +118,7 @@ def _without_git(found: Checkout, build: JenkinsBuild) -> str:
 def _check_unchanged(state: GitState) -> None:
     if state.changed:
         raise ConfigurationError(
-            f"the workspace differs from commit {state.head}: {_listed(state.changed)} changed",
+            f"the workspace differs from commit {state.head}: {listed(state.changed, _SHOWN)} changed",
             hint=f"Check out into a clean workspace before any step that changes files. {_HINT}",
         )
 
@@ -153,14 +154,8 @@ def _notes(state: GitState, build: JenkinsBuild, head: str) -> list[str]:
     elif build.commit and build.commit != head:
         notes.append(f"commit {head} is checked out here, although GIT_COMMIT is {build.commit}")
     if state.untracked:
-        notes.append(f"not part of the project, as git doesn't track them: {_listed(state.untracked)}")
+        notes.append(f"not part of the project, as git doesn't track them: {listed(state.untracked, _SHOWN)}")
     return notes
-
-
-def _listed(names: tuple[str, ...]) -> str:
-    shown = [name if name.isprintable() else repr(name) for name in names[:_SHOWN]]
-    more = len(names) - len(shown)
-    return ", ".join(shown) + (f" and {more} more" if more else "")
 
 
 def new_build_name(now: datetime, jenkins: JenkinsBuild | None) -> str:

@@ -28,6 +28,7 @@ import zstandard
 from covfleet.errors import ConfigurationError, IncompleteDataError
 from covfleet.files import sha256_of
 from covfleet.model import SourceFile
+from covfleet.text import listed
 
 MOST_BYTES = 1024**3  # total of all files
 _LARGEST_TEMPLATE = 4 * 1024**2
@@ -112,9 +113,7 @@ def unpack(archive: Path, dest: Path, manifest: Sequence[SourceFile]) -> None:
     except (tarfile.TarError, zstandard.ZstdError, EOFError, ValueError) as error:
         raise IncompleteDataError(f"the archive of the sources is damaged: {error}") from error
     if wanted:
-        raise IncompleteDataError(
-            f"the archive of the sources lacks {min(wanted)} and {len(wanted) - 1} more files"
-        )
+        raise IncompleteDataError(f"the archive of the sources lacks {listed(sorted(wanted), 1)}")
 
 
 class _Bounded:
