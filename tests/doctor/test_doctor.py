@@ -16,6 +16,7 @@ from covfleet.errors import ConfigurationError, EngineError, PipelineError, Stor
 from covfleet.model import Checkout, ImageRef
 from covfleet.ports.engine import ContainerEngine
 from covfleet.ports.object_store import ObjectStore
+from covfleet.report.proof.record import Proof
 from covfleet.settings.schema import ImageSettings, Settings
 
 DOCKER = Settings(executor="docker")
@@ -47,6 +48,7 @@ def subject(project: Path, settings: Settings | None = None) -> Subject:
         machine=lambda: Machine(python="3.12.1", cores=4, free_bytes=50 * 1024**3, git="git version 2.50"),
         settings=lambda: settings or Settings(python=sys.executable),
         checkout=lambda: Checkout(str(project), "a" * 40, "main", files),
+        reports=lambda: Proof("", 14, 0, ""),
         launcher=lambda settings: process_launcher(settings, project, os.environ),
         engine=lambda _settings: as_engine(Engine()),
         store=lambda _settings: as_store(Store()),
@@ -126,6 +128,16 @@ def test_a_project_without_tests_is_a_warning_with_the_names_that_were_looked_fo
     check = found(diagnose(replace(subject(tmp_path), checkout=lambda: empty)), "project")
     assert check.status == "warn"
     assert "test_*.py" in check.detail
+
+
+def test_reports_that_need_the_slow_way_are_a_warning_with_the_reason(tmp_path: Path) -> None:
+    slow = Proof("would write another coverage.xml", 14, 0, "")
+    checks = diagnose(replace(subject(tmp_path), reports=lambda: slow))
+    check = found(checks, "reports")
+    assert check.status == "warn"
+    assert "one by one" in check.detail
+    assert "the one pass would write another coverage.xml" in check.detail
+    assert exit_code(checks) == 0
 
 
 def test_an_interpreter_that_is_none_is_named(tmp_path: Path) -> None:

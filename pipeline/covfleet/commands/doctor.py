@@ -20,6 +20,9 @@ from covfleet.doctor import checks as doctor
 from covfleet.doctor.cost import SampleCosts
 from covfleet.doctor.cost import measure as measure_cores
 from covfleet.errors import PipelineError
+from covfleet.report.cache.branch import cache_here
+from covfleet.report.proof.record import Proof
+from covfleet.report.rendering import examine
 from covfleet.store import transfer
 from covfleet.text import counted
 from covfleet.worker.core_comparison import named
@@ -70,6 +73,7 @@ def command(call: Call, *, measure: bool, seconds: float) -> int:
             machine=lambda: _machine(session),
             settings=lambda: session.settings,
             checkout=lambda: session.checkout,
+            reports=lambda: _reports(session),
             launcher=lambda _settings: session.launcher(""),
             engine=lambda _settings: session.engine,
             store=lambda _settings: session.store,
@@ -98,6 +102,11 @@ def command(call: Call, *, measure: bool, seconds: float) -> int:
         if measured is not None:
             _print_measured(measured)
     return code
+
+
+def _reports(session: Session) -> Proof:
+    with cache_here(session.project / ".covfleet" / "cache", session.narrate) as cache:
+        return examine(session.project, cache)
 
 
 def _measured(session: Session, seconds: float) -> SampleCosts:

@@ -1,4 +1,4 @@
-"""The checks of ``covfleet doctor``: the machine, the project, the engine, the image and the store.
+"""The checks of ``covfleet doctor``: machine, project, reports, engine, image and store.
 
 Every probe returns a ``Check`` or raises; a failing one never stops the others. A ``Subject`` provides the
 outside world, so that this module doesn't depend on Docker, S3 or git.
@@ -19,6 +19,7 @@ from covfleet.model import Checkout
 from covfleet.ports.engine import ContainerEngine
 from covfleet.ports.object_store import ObjectStore
 from covfleet.ports.worker import WorkerLauncher, WorkerSpec
+from covfleet.report.proof.record import Proof
 from covfleet.settings.schema import Settings
 from covfleet.text import counted
 from covfleet.worker.client import WorkerClient, exploring
@@ -55,6 +56,7 @@ class Subject:
     machine: Callable[[], Machine]
     settings: Callable[[], Settings]
     checkout: Callable[[], Checkout]
+    reports: Callable[[], Proof]
     launcher: Callable[[Settings], WorkerLauncher]
     engine: Callable[[Settings], ContainerEngine]
     store: Callable[[Settings], ObjectStore]
@@ -76,6 +78,7 @@ def diagnose(subject: Subject) -> tuple[Check, ...]:
     )
     probes: dict[str, Callable[[], Check]] = {
         "project": lambda: _project(subject, settings),
+        "reports": lambda: _reports(subject),
         "project's Python": lambda: _interpreter(subject, settings),
         "engine": lambda: _engine(subject, settings),
         "base image": lambda: _base_image(subject, settings),
@@ -157,6 +160,17 @@ def _project(subject: Subject, settings: Settings | None) -> Check:
         fix = "Set pytest_args in [tool.covfleet], or add a command group for another test runner."
         return Check("project", "warn", f"{detail}; no file is named test_*.py or *_test.py", fix)
     return Check("project", "ok", f"{detail}, {counted(len(tests), 'test file')}")
+
+
+def _reports(subject: Subject) -> Check:
+    proof = subject.reports()
+    if proof.holds:
+        return Check("reports", "ok", proof.detail)
+    fix = (
+        "They are right all the same. To have them fast, install another release of coverage beside "
+        "covfleet, such as the one that its constraints.txt names."
+    )
+    return Check("reports", "warn", proof.detail, fix)
 
 
 def _interpreter(subject: Subject, settings: Settings) -> Check:

@@ -1,32 +1,33 @@
 """coverage.py's own reports: HTML, XML, JSON, LCOV and the text table.
 
-In one pass over the sources (``engine``) for the versions of coverage.py that it was compared with, through
-the public API for any other. Both give the bytes of ``coverage html|xml|json|lcov|report`` on the same tree
-with ``relative_files``.
+In one pass over the sources (``onepass``) where that is proved to write what coverage.py does (``proof``),
+through its public calls (``stock``) elsewhere. Both give the bytes of ``coverage html|xml|json|lcov|report``
+on the same tree with ``relative_files``.
 """
 
 from __future__ import annotations
 
 import contextlib
-import importlib
 import platform
+import shutil
+import tempfile
 import warnings
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
-import coverage
 from coverage import Coverage
 from coverage.exceptions import ConfigError, CoverageException, NoDataError, NotPython, PluginError
 
 from covfleet.errors import ConfigurationError, IncompleteDataError, PipelineError
 from covfleet.model import Totals, Verdict
 from covfleet.report.cache.contents import ReportCache
-from covfleet.report.onepass import engine
-from covfleet.report.onepass.fragments import messages
 from covfleet.report.own.figures import FileFigures, figures_of, read_figures
 from covfleet.report.own.verdicts import banner_css, heading
+from covfleet.report.proof.record import Proof, last_fault, remember
+from covfleet.report.proof.sample import Kind
+from covfleet.report.proof.trial import Subject, failed, load_engine, proof_of, prove_by_sample
+from covfleet.report.stock import messages, opened, outputs, write_each
 
 _STOCK_TITLE = "Coverage report"
 
@@ -48,18 +49,19 @@ class Rendering:
 
 @dataclass(frozen=True, slots=True)
 class Rendered:
-    """What the reports say in figures, and what coverage.py warned of on the way."""
+    """What the reports say in figures, and what is to be said of them."""
 
     totals: Totals
     files: tuple[FileFigures, ...]
-    warnings: tuple[str, ...]
+    warnings: tuple[str, ...]  # of coverage.py
+    proof: Proof  # whether they were made in one pass, and why
 
 
 def render(job: Rendering) -> Rendered:
     """Write ``html/`` and ``coverage.xml|json|lcov|txt`` into ``job.into``.
 
     coverage.py takes relative paths, its configuration file's included, from the working directory, and
-    offers no other way: so this function, and no other of covfleet, changes it, for the time it runs. Call
+    offers no other way: so this module, and no other of covfleet, changes it, for the time it runs. Call
     it from one thread at a time, with no other thread that uses relative paths.
 
     Raises:
@@ -69,83 +71,74 @@ def render(job: Rendering) -> Rendered:
     with contextlib.chdir(job.source_dir), warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         with _explained():
-            settings = _settings(job)
-            if coverage.__version__ in engine.VERSIONS:
-                written = engine.write_all(
-                    partial(_coverage, job, settings), job.into, processes=job.processes, cache=job.cache
-                )
-                totals, files = figures_of(written.files, has_branches=written.has_branches)
-                remarks = written.warnings
-            else:
-                _write_each(job, settings)
-                totals, files = read_figures(job.into / "coverage.json")
-                remarks = ()
-    return Rendered(totals, files, tuple(dict.fromkeys((*messages(caught), *remarks))))
+            subject = _subject(job)
+            key, proof = proof_of(subject, job.cache)
+            made = _in_one_pass(job, subject, proof) if proof.holds else proof
+            if isinstance(made, Proof):
+                made = _one_by_one(job, subject, made)
+            remember(job.cache, key, made.proof)
+    return replace(made, warnings=tuple(dict.fromkeys((*messages(caught), *made.warnings))))
 
 
-def _settings(job: Rendering) -> dict[str, str | bool | None]:
-    """Return what the reports are made with beside the project's own settings."""
-    with _coverage(job, {}) as cov:
+def examine(source_dir: Path, cache: ReportCache) -> Proof:
+    """Return whether one pass can make the reports of a project, as the sample and earlier reports show.
+
+    Changes the working directory for the time it runs, as ``render`` does.
+
+    Raises:
+        ConfigurationError: the project's coverage configuration can't be used.
+    """
+    with (
+        tempfile.TemporaryDirectory(prefix="covfleet-") as scratch,
+        contextlib.chdir(source_dir),
+        warnings.catch_warnings(),
+        _explained(),
+    ):
+        warnings.simplefilter("ignore")
+        subject = Subject(Path(scratch, "no data"), {"html:show_contexts": True}, Path(scratch))
+        with subject.configured():  # the project's faults are none of the one pass
+            pass
+        kinds = (Kind(branches=False, contexts=False), Kind(branches=True, contexts=True))
+        return last_fault(cache) or prove_by_sample(subject, kinds)
+
+
+def _in_one_pass(job: Rendering, subject: Subject, proof: Proof) -> Rendered | Proof:
+    """Return what the one pass gave; or, with nothing of it left, that it may not be used after all."""
+    try:
+        written = load_engine().write_all(
+            subject.configured, job.into, processes=job.processes, cache=job.cache
+        )
+        totals, files = figures_of(written.files, has_branches=written.has_branches)
+    except (CoverageException, PipelineError):
+        raise
+    except Exception as error:  # it met something that the proof didn't have
+        for path in job.into.glob("coverage.*"):
+            path.unlink()
+        shutil.rmtree(job.into / "html", ignore_errors=True)
+        return failed(error)
+    return Rendered(totals, files, written.warnings, proof)
+
+
+def _one_by_one(job: Rendering, subject: Subject, proof: Proof) -> Rendered:
+    write_each(subject.configured, job.into)
+    totals, files = read_figures(job.into / "coverage.json")
+    return Rendered(totals, files, (), proof)
+
+
+def _subject(job: Rendering) -> Subject:
+    """Return what to report, with what the reports are made with beside the project's own settings."""
+    with opened(job.data_file, {}) as cov:
         _check_paths(job, cov.get_data().measured_files())
         title = _option(cov, "html:title")
-        settings: dict[str, str | bool | None] = {
-            "html:directory": str(job.into / "html"),
+        options = outputs(job.into) | {
             "html:title": heading(job.title if job.title and title == _STOCK_TITLE else title, job.verdict),
             "html:extra_css": _style_sheet(cov, job),
-            "xml:output": str(job.into / "coverage.xml"),
-            "json:output": str(job.into / "coverage.json"),
-            "lcov:output": str(job.into / "coverage.lcov"),
-            "report:format": "text",
         }
     # coverage.json has them only where the project's own settings ask: coverage.py repeats all contexts
     # of a file in each of its functions and classes, which makes gigabytes of a small suite.
-    return settings | ({"html:show_contexts": True} if job.contexts else {})
-
-
-def _write_each(job: Rendering, settings: Mapping[str, str | bool | None]) -> None:
-    """Write one report after the other through coverage.py's public API, as its own commands do.
-
-    Reports leave traces in the object (contexts that were asked for, exclusions), so none sees another's.
-    """
-    with _coverage(job, settings) as cov:
-        cov.html_report()
-    with _coverage(job, settings) as cov:
-        cov.xml_report()
-    with _coverage(job, settings) as cov:
-        cov.json_report()
-    with _coverage(job, settings) as cov:
-        cov.lcov_report()
-    with _coverage(job, settings) as cov, (job.into / "coverage.txt").open("w", encoding="utf-8") as file:
-        cov.report(file=file)
-
-
-@contextlib.contextmanager
-def _coverage(job: Rendering, settings: Mapping[str, str | bool | None]) -> Iterator[Coverage]:
-    """Yield coverage.py with the project's configuration, ``settings`` over it, and the data loaded."""
-    cov = Coverage(data_file=str(job.data_file))
-    cov.set_option("run:relative_files", value=True)
-    cov.set_option("paths", {})  # the combiner has mapped them, and refuses what this would map in silence
-    cov.set_option("run:debug", [])
-    for name, value in settings.items():
-        cov.set_option(name, value)
-    plugins = cov.get_option("run:plugins")
-    for name in plugins if isinstance(plugins, list) else ():
-        _check_plugin(str(name))
-    cov.load()
-    try:
-        yield cov
-    finally:
-        cov.get_data().close()
-
-
-def _check_plugin(name: str) -> None:
-    try:
-        importlib.import_module(name)
-    except ImportError as error:
-        raise ConfigurationError(
-            f"the plugin {name!r} of the project's coverage configuration can't be imported: {error}",
-            hint=f"Install it into covfleet's own environment, for example: pip install {name}",
-        ) from error
+    if job.contexts:
+        options["html:show_contexts"] = True
+    return Subject(job.data_file, options, job.scratch)
 
 
 def _check_paths(job: Rendering, measured: Iterable[str]) -> None:

@@ -85,9 +85,8 @@ def _write(request: ReportRequest, folder: Path, scratch: Path) -> Totals:
     totals = rendered.totals
     if ledger.verdict != "complete":
         mark(folder, ledger.verdict)
-    summary = summarise(
-        ledger, totals, request.outcomes, rendered.files, (*request.notes, *rendered.warnings)
-    )
+    notes = (*request.notes, *rendered.warnings, rendered.proof.note)
+    summary = summarise(ledger, totals, request.outcomes, rendered.files, notes)
     (folder / "summary.json").write_bytes(to_json(summary))
     (folder / "summary.md").write_text(to_markdown(summary), encoding="utf-8")
     (folder / "badge.svg").write_text(badge(totals, ledger.verdict), encoding="utf-8")

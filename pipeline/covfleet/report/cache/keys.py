@@ -1,7 +1,7 @@
 """What a cached thing was made from, all of it, as one hash: the keys of the cache of reports.
 
 Too much in a key costs a hit, too little would cost the truth. So whatever isn't known to be without effect
-counts: every setting of coverage.py but the names of files, its version, and our own code that makes reports.
+counts: every setting of coverage.py but the names of files, its own code, and ours that makes reports.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -34,7 +34,7 @@ _PLACES = frozenset(
 """Settings that say where something lies; what lies there counts itself."""
 
 _RULES = ("exclude_list", "partial_list", "partial_always_list")
-_OWN_CODE = Path(__file__).parent
+_OWN_CODE = Path(__file__).parents[1]  # report/
 
 
 class Keys:
@@ -42,12 +42,12 @@ class Keys:
 
     def __init__(self, cov: Coverage, statics: Mapping[str, str]) -> None:
         self._data: CoverageData = cov.get_data()
-        settings = {name: value for name, value in vars(cov.config).items() if name not in _PLACES}
+        settings = _settings(cov)
         self._has_arcs = self._data.has_arcs()
         self._by_context = bool(cov.config.show_contexts or cov.config.report_contexts)
         rules = {name: settings[name] for name in _RULES}
-        self._of_facts = _digest("facts", _makers(), rules, self._has_arcs)
-        self._of_fragments = _digest("fragment", _makers(), settings, dict(statics), self._has_arcs)
+        self._of_facts = _digest("facts", makers(), rules, self._has_arcs)
+        self._of_fragments = _digest("fragment", makers(), settings, dict(statics), self._has_arcs)
 
     def of_facts(self, content: bytes) -> str:
         """Return the key of what depends on a source's content and the rules of exclusion alone."""
@@ -86,7 +86,7 @@ _QUERIES = {
     "lines_by_context": "select context, numbits from line_bits join context on context.id = context_id "
     "where file_id = ?",
 }
-"""The tables of schema 7, which all versions have that are reported in one pass.
+"""The tables of schema 7. With another one the one pass fails, and coverage.py's own calls make the reports.
 
 Arcs of a context come in the order of the table's index. If they ever don't, the key is another one.
 """
@@ -103,11 +103,52 @@ def _union(bitmaps: Any) -> int:
     return union
 
 
+def proof_key(cov: Coverage) -> str:
+    """Return the key of the proof that the one pass may make the reports of a project.
+
+    It holds for the code and interpreter that make them, and for settings and data of the same kind. A title
+    doesn't count: it names the verdict of the build, and is only ever text.
+    """
+    data = cov.get_data()
+    settings = {name: value for name, value in _settings(cov).items() if name != "html_title"}
+    has_contexts = bool(data.measured_contexts() - {""})
+    return PROOF + _digest("proof", makers(), settings, data.has_arcs(), has_contexts)
+
+
+PROOF = "proof-"
+"""How the keys of all proofs begin."""
+
+
 @cache
-def _makers() -> str:
-    """Return a hash of who makes reports: interpreter, coverage.py, and our own code of this folder."""
-    code = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in _OWN_CODE.glob("*.py")}
-    return _digest(sys.version, sys.implementation.name, sys.flags.optimize, coverage.__version__, code)
+def makers() -> str:
+    """Return a hash of who makes reports: interpreter, coverage.py, and our own code.
+
+    Versions wouldn't do: distributions patch coverage.py, and developers patch us.
+    """
+    return _digest(
+        sys.version,
+        sys.implementation.name,
+        sys.flags.optimize,
+        coverage.__version__,
+        _code(Path(coverage.__file__).parent.rglob("*")),
+        _code(path for room in ("", "cache", "onepass", "proof") for path in (_OWN_CODE / room).glob("*")),
+    )
+
+
+def _code(paths: Iterable[Path]) -> list[tuple[str, str]]:
+    """Return names and hashes of sources and of what else is no product of them."""
+    return [
+        (path.name, hashlib.sha256(path.read_bytes()).hexdigest())
+        for path in sorted(paths)
+        if path.suffix in _CODE and path.is_file()
+    ]
+
+
+_CODE = frozenset({".py", ".html", ".css", ".js"})
+
+
+def _settings(cov: Coverage) -> dict[str, Any]:
+    return {name: value for name, value in vars(cov.config).items() if name not in _PLACES}
 
 
 def _digest(*parts: Any) -> str:

@@ -2,8 +2,9 @@
 
 Each source is parsed once, and what every format says about it is made from that (``fragments``, ``pages``),
 on all cores (``passes``), or taken over from an earlier report (``memory``, ``cache``); then the reporters of
-coverage.py put it together (``assembly``). What is used of it is private: ``VERSIONS`` are those with whose
-output the tests compare this one's, byte by byte.
+coverage.py put it together (``assembly``). What is used of it is private, and in another version it may be
+gone or mean something else: so whoever uses this asks for a proof first (``proof.trial``), imports it only
+then, and takes coverage.py's public calls (``stock``) where it fails.
 """
 
 from __future__ import annotations
@@ -21,11 +22,8 @@ from coverage.results import Numbers
 from covfleet.report.cache.contents import ReportCache
 from covfleet.report.onepass import assembly
 from covfleet.report.onepass.pages import WrittenPage
-from covfleet.report.onepass.passes import Configured, Links, Setup, Source, open_pass
-
-VERSIONS = frozenset(
-    {"7.10.6", *(f"7.14.{patch}" for patch in range(4)), *(f"7.17.{patch}" for patch in range(5))}
-)
+from covfleet.report.onepass.passes import Links, Setup, Source, open_pass
+from covfleet.report.stock import Configured
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +44,7 @@ def write_all(
         configured: opens coverage.py, again and again.
         into: an existing folder.
         processes: how many to work in; by default as many as are worth it.
-        cache: where what earlier reports left is found, and which takes what this one leaves.
+        cache: where what earlier reports left is found, and which takes what this one leaves, in the end.
 
     Raises:
         CoverageException: a source is missing or can't be parsed, and the project doesn't ignore that; or
@@ -54,15 +52,13 @@ def write_all(
         PipelineError: a process was killed.
     """
     with configured() as cov:
-        sources = _sources(cov)
+        sources = sources_of(cov)
         html = assembly.HtmlAssembly(cov)
         style = html.prepare()
         has_branches = cov.get_data().has_arcs()
     setup = Setup(configured, style, cache.bundles if cache else None)
     with open_pass(setup, len(sources), processes) as once:
         made = once.make(sources)
-        if cache:
-            cache.note(made)
         parts = [
             (source.name, one.fragment) for source, one in zip(sources, made, strict=True) if one.fragment
         ]
@@ -83,6 +79,8 @@ def write_all(
         assembly.write_json(cov, fragments, into / "coverage.json")
         assembly.write_lcov(cov, fragments, into / "coverage.lcov")
         assembly.write_text(cov, fragments, into / "coverage.txt")
+    if cache:
+        cache.note(made)
     return Written(
         files=tuple((fragment.relative_name, fragment.numbers) for fragment in fragments),
         has_branches=has_branches,
@@ -90,7 +88,7 @@ def write_all(
     )
 
 
-def _sources(cov: Coverage) -> list[Source]:
+def sources_of(cov: Coverage) -> list[Source]:
     """Return the sources that coverage.py would report, in its order."""
     listing: Any = _Listing(cov)
     found: list[tuple[FileReporter, Any]] = list(get_analysis_to_report(listing, None))

@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from coverage import Coverage, CoverageData
-from coverage.exceptions import CoverageWarning
 from coverage.lcovreport import LcovReporter
 from coverage.plugin import FileReporter
 from coverage.report_core import get_analysis_to_report
@@ -21,6 +20,7 @@ from covfleet.report.onepass import sharing
 from covfleet.report.onepass.json_text import JsonText
 from covfleet.report.onepass.pages import Page, PageReporter, PageStyle, WrittenPage
 from covfleet.report.onepass.parsed_source import Facts
+from covfleet.report.stock import messages
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,12 +170,6 @@ def _fragment(
         xml_lines=kept.xml_lines,
         lcov=kept.lcov,
     )
-
-
-def messages(caught: list[warnings.WarningMessage]) -> tuple[str, ...]:
-    """Return warnings for the reader of a report: not the parser's remarks on the project's code."""
-    shown = (CoverageWarning, UserWarning)
-    return tuple(str(one.message) for one in caught if issubclass(one.category, shown))
 
 
 def xml_lines(analysis: Analysis) -> str:

@@ -9,14 +9,12 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
-
-from coverage import Coverage
 
 from covfleet.errors import PipelineError
 from covfleet.report.cache.file import Bundle
@@ -24,11 +22,9 @@ from covfleet.report.onepass.fragments import FragmentMaker, Made
 from covfleet.report.onepass.pages import PageStyle, WrittenPage
 from covfleet.report.onepass.parsed_source import Facts
 from covfleet.report.onepass.sharing import shared_work
+from covfleet.report.stock import Configured
 
 R = TypeVar("R")
-
-Configured = Callable[[], AbstractContextManager[Coverage]]
-"""Opens coverage.py with the data loaded and the settings of all formats, in any process."""
 
 Links = tuple[str, str]
 _ENOUGH = 8  # sources for each process; with fewer, starting it costs more than it gains

@@ -7,11 +7,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
-
-from coverage.results import Numbers
+from typing import TYPE_CHECKING, Any
 
 from covfleet.model import Totals
+
+if TYPE_CHECKING:  # it is private: a coverage.py without it must not break this module
+    from coverage.results import Numbers
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,13 +34,13 @@ def figures_of(
 ) -> tuple[Totals, tuple[FileFigures, ...]]:
     """Return the project's totals and every file's figures."""
     files = tuple(files)
-    total = sum((numbers for _, numbers in files), start=Numbers())
+    counts = [counts for _, counts in files]
     return Totals(
         files=len(files),
-        statements=total.n_statements,
-        covered_statements=total.n_executed,
-        branches=total.n_branches,
-        covered_branches=total.n_executed_branches,
+        statements=sum(one.n_statements for one in counts),
+        covered_statements=sum(one.n_statements - one.n_missing for one in counts),
+        branches=sum(one.n_branches for one in counts),
+        covered_branches=sum(one.n_branches - one.n_missing_branches for one in counts),
         measures_branches=has_branches,
     ), tuple(
         FileFigures(

@@ -1,0 +1,1 @@
+"""Whether the one pass still writes what coverage.py does: tried out once, and remembered."""
