@@ -50,11 +50,14 @@ class Project:
         """Make the reports with the cache, compare them with stock's, and return how many entries are new."""
         self.number += 1
         ours, stock = (self.folder / f"{who}-{self.number}" for who in ("ours", "stock"))
-        cache = stock_bytes.ours(self.measured.source_dir, self.measured.data_file, ours, 1, self.bundle)
+        made, cache = stock_bytes.ours(
+            self.measured.source_dir, self.measured.data_file, ours, 1, self.bundle
+        )
+        assert made.proof.holds
         stock_bytes.stock(self.measured.source_dir, self.measured.data_file, stock)
-        expected, made = stock_bytes.contents(stock), stock_bytes.contents(ours)
-        names = sorted(expected.keys() | made.keys())
-        assert [name for name in names if expected.get(name) != made.get(name)] == []
+        expected, found = stock_bytes.contents(stock), stock_bytes.contents(ours)
+        names = sorted(expected.keys() | found.keys())
+        assert [name for name in names if expected.get(name) != found.get(name)] == []
         return len(cache.made)
 
     @contextlib.contextmanager

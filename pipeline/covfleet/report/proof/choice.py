@@ -11,12 +11,12 @@ from pathlib import Path
 
 from coverage import Coverage, CoverageData
 
-_MOST_SOURCES = 6
-_MOST_BYTES = 24 << 10  # of all chosen sources: stock coverage.py takes 10 ms for each KB
+MOST_SOURCES = 6
+MOST_BYTES = 24 << 10  # of all chosen sources: stock coverage.py takes 10 ms for each KB
 _MOST_CANDIDATES = 64
 _MOST_CONTEXTS = 3  # of all, and of those that [report] contexts asks for
 
-_SYNTAX = {
+SYNTAX = {
     name: re.compile(pattern, re.MULTILINE)
     for name, pattern in {
         "class": rb"^\s*class\s",
@@ -67,8 +67,8 @@ def choose(candidates: Iterable[Candidate]) -> tuple[str, ...]:
     left = {one.name: one for one in candidates}
     chosen: list[str] = []
     seen: set[str] = set()
-    room = _MOST_BYTES
-    while len(chosen) < _MOST_SOURCES:
+    room = MOST_BYTES
+    while len(chosen) < MOST_SOURCES:
         fitting = [one for one in left.values() if one.size_bytes <= room and one.features - seen]
         if not fitting:
             break
@@ -87,7 +87,7 @@ def candidates(cov: Coverage, sources: Sequence[tuple[str, int]]) -> Iterator[Ca
     """
     data = cov.get_data()
     excluded = _rules(cov, "exclude", "excluded"), _rules(cov, "partial", "branch that doesn't count")
-    fitting = sorted((size, name) for name, size in sources if size <= _MOST_BYTES)
+    fitting = sorted((size, name) for name, size in sources if size <= MOST_BYTES)
     step = max(1, -(-len(fitting) // _MOST_CANDIDATES))
     read_by_plugins = [(size, name) for size, name in fitting if data.file_tracer(name)]
     for size, name in dict.fromkeys((*read_by_plugins[:_MOST_CANDIDATES], *fitting[::step])):
@@ -101,7 +101,7 @@ def _rules(cov: Coverage, which: str, feature: str) -> tuple[str, re.Pattern[str
 
 
 def _features(text: bytes, rules: Iterable[tuple[str, re.Pattern[str]]]) -> Iterator[str]:
-    yield from (name for name, pattern in _SYNTAX.items() if pattern.search(text))
+    yield from (name for name, pattern in SYNTAX.items() if pattern.search(text))
     decoded = text.decode("utf-8", "replace")
     yield from (name for name, pattern in rules if pattern.search(decoded))
 

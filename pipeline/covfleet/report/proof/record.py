@@ -69,7 +69,7 @@ def last_fault(cache: ReportCache) -> Proof | None:
 
 def remember(cache: ReportCache | None, key: str, proof: Proof) -> None:
     """Keep it for the next reports, if it would be the same then."""
-    if cache and proof.is_final:
+    if cache and proof.is_final and recall(cache, key) != proof:
         cache.put(key, _PROOF.dump_json(proof))
 
 
