@@ -19,6 +19,7 @@ def checkout(tmp_path: Path) -> Path:
     folder = tmp_path / "a checkout"
     shutil.copytree(ROOT / "scripts", folder / "scripts")
     (folder / "pyproject.toml").write_text("[project]\n", "utf-8")
+    (folder / "constraints.txt").write_text("click==8.3.0\n", "utf-8")
     return folder
 
 
@@ -29,7 +30,8 @@ def pretend_installed(checkout: Path) -> None:
         shows = f'#!/bin/sh\necho {name} "$@" all=$COVFLEET_TEST_ALL shards=$COVFLEET_SHARDS\n'
         (programs / name).write_text(shows, "utf-8")
         (programs / name).chmod(0o755)
-    stamp = f"{(checkout / 'pyproject.toml').read_text()}{checkout.resolve()}\n"
+    described = (checkout / name for name in ("pyproject.toml", "constraints.txt"))
+    stamp = "".join([*(path.read_text() for path in described), f"{checkout.resolve()}\n"])
     (checkout / ".venv" / ".covfleet-stamp").write_text(stamp, "utf-8")
 
 
@@ -72,6 +74,29 @@ def test_what_is_installed_is_not_installed_again(checkout: Path) -> None:
     pretend_installed(checkout)
     done = run(checkout, "env")
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+@pytest.mark.parametrize("constraints", [None, ""])
+def test_releases_are_those_of_the_constraints_or_the_newest(
+    checkout: Path, tmp_path: Path, constraints: str | None
+) -> None:
+    pretend_installed(checkout)
+    (checkout / "constraints.txt").write_text("click==8.3.1\n", "utf-8")
+    python = checkout / ".venv" / "bin" / "python"
+    python.write_text(f'#!/bin/sh\ncase "$*" in *pip*) echo "$@" >{tmp_path}/pip ;; esac\n', "utf-8")
+    python.chmod(0o755)
+    (python.parent / "pip").write_text(f"#!{python}\n", "utf-8")
+    chosen = {} if constraints is None else {"COVFLEET_CONSTRAINTS": constraints}
+    assert run(checkout, "env", **chosen).returncode == 0
+    asked = (tmp_path / "pip").read_text()
+    if constraints is None:
+        assert f"--constraint {checkout.resolve()}/constraints.txt --editable" in asked
+    else:
+        assert "--upgrade --upgrade-strategy eager --editable" in asked
+        assert "--constraint" not in asked
+    (tmp_path / "pip").unlink()
+    run(checkout, "env", **chosen)
+    assert not (tmp_path / "pip").exists()
 
 
 def test_the_tests_run_after_the_checks_and_all_means_that_nothing_is_skipped(checkout: Path) -> None:

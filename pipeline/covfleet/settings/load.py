@@ -23,7 +23,7 @@ from covfleet.settings.schema import Section, Settings
 from covfleet.text import counted
 
 _VARIABLE = "COVFLEET_"
-_NOT_SETTINGS = re.compile(r"COVFLEET_(TEST_|SERVICES)")
+_NOT_SETTINGS = re.compile(r"COVFLEET_(TEST_|SERVICES|CONSTRAINTS)")
 _SECRET = re.compile(r"token|secret|passw|credential|private|api_?key", re.IGNORECASE)
 _CREDENTIALS_IN_URL = re.compile(r"(?<=://)[^/@\s]+(?=@)")
 
