@@ -1,4 +1,4 @@
-"""Releases of coverage.py: the oldest that covfleet takes, the known good one, the newest; how to have them."""
+"""Releases of coverage.py: the oldest that covfleet takes, the known good one, the newest."""
 
 from __future__ import annotations
 
