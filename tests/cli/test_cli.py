@@ -89,7 +89,7 @@ def test_a_run_that_measured_nothing_ends_with_5(project: Path) -> None:
     (project / "pyproject.toml").write_text('[tool.coverage.run]\nsource = ["nothing_here"]\n', "utf-8")
     done = covfleet(project, "run")
     assert done.returncode == 5, done.stderr
-    assert "holds no file to report" in done.stderr
+    assert "contains no file to report" in done.stderr
 
 
 def test_an_engine_that_does_not_answer_ends_with_6(project: Path) -> None:

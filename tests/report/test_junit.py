@@ -88,7 +88,7 @@ def test_huge_output_keeps_its_ends_and_says_what_is_gone(tmp_path: Path) -> Non
     text = case[0].text or ""
     assert text.startswith("START")
     assert text.endswith("END")
-    assert "left out 9,967,240 characters" in text
+    assert "omitted 9,967,240 characters" in text
     assert (tmp_path / "junit.xml").stat().st_size < 40_000
 
 

@@ -136,7 +136,7 @@ def test_a_store_that_cannot_copy_costs_uploads_and_is_told_once(
     monkeypatch.setattr(TroubledStore, "copy", refused)
     machines.report(next_build(machines.store, "b2"))
     assert len(asked) <= 2  # as many as upload at once
-    assert machines.told == ["all reports were uploaded, as the store copies none: no copies here"]
+    assert machines.told == ["all reports were uploaded, as the store can't copy them: no copies here"]
 
 
 @pytest.mark.parametrize(
@@ -178,7 +178,7 @@ def test_a_cache_that_cannot_be_kept_costs_no_build(machines: Machines, key: str
     machines.store.before_write = breaks
     machines.report(next_build(machines.store, "b2"))
     assert machines.told == [
-        "the next reports will take longer, as the cache of these can't be kept: connection lost"
+        "the next reports will take longer, as this cache can't be kept: connection lost"
     ]
 
 

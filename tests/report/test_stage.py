@@ -48,7 +48,7 @@ def test_a_build_that_is_not_combined_is_refused(tmp_path: Path) -> None:
 
 def test_a_ledger_without_combined_data_is_refused(store: TroubledStore, tmp_path: Path) -> None:
     store.put(KEYS.ledger, to_json(replace(stored_ledger(store), combined=None, verdict="conflicting")))
-    with pytest.raises(IncompleteDataError, match="names no combined data"):
+    with pytest.raises(IncompleteDataError, match="has no combined data"):
         report(store, ReportFolders(tmp_path, tmp_path / "out"))
 
 
@@ -56,7 +56,7 @@ def test_data_that_the_ledger_does_not_describe_is_refused(store: TroubledStore,
     flipped = bytearray(store.get(KEYS.combined).data)
     flipped[5000] ^= 1
     store.put(KEYS.combined, bytes(flipped))
-    with pytest.raises(IncompleteDataError, match="not the data that the ledger describes") as caught:
+    with pytest.raises(IncompleteDataError, match="doesn't match the ledger") as caught:
         report(store, ReportFolders(tmp_path, tmp_path / "out"))
     assert caught.value.exit_code == 5
     assert not (tmp_path / "out").exists()

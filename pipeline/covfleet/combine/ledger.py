@@ -135,8 +135,8 @@ def outside_notes(resolution: Resolution, known: Iterable[str]) -> Iterator[str]
         yield f"{len(resolution.outside)} measured files are outside the project; {MOST_OUTSIDE} are listed"
     if copies := look_alikes(resolution.outside, known):
         yield (
-            f"left out, although they may be copies of the project's files: {listed(copies)}; to include them, "
-            "add a rule to [paths] of the project's coverage settings"
+            f"left out, although they may be copies of the project's files: {listed(copies)}; "
+            "to include them, add a rule to [paths] of the project's coverage settings"
         )
 
 
@@ -278,7 +278,7 @@ def _uncertain_notes(outcomes: Iterable[TestOutcome]) -> Iterator[str]:
         if outcome.uncertain:
             tests[outcome.uncertain].append(outcome.id)
     for reason, ids in sorted(tests.items()):
-        yield f"{reason} in {listed(ids)}: lines that only they ran after that are uncertain, all others aren't"
+        yield f"{reason} in {listed(ids)}: lines that only they ran after that are uncertain, no others"
 
 
 def _core_notes(cores: CoresCompared | None) -> Iterator[str]:

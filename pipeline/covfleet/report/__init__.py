@@ -1,1 +1,1 @@
-"""Reports: coverage.py's own formats, and ours beside them; ``stage.report_build`` is the way in."""
+"""Reports: coverage.py's own formats and ours; ``stage.report_build`` is the entry point."""

@@ -34,16 +34,16 @@ _STOCK_TITLE = "Coverage report"
 
 @dataclass(frozen=True, slots=True)
 class Rendering:
-    """What to render. All paths are absolute."""
+    """The input of rendering. All paths are absolute."""
 
     data_file: Path
     source_dir: Path
     into: Path  # an existing folder
-    scratch: Path  # an existing folder for files that are needed on the way
+    scratch: Path  # an existing folder for temporary files
     contexts: bool
     title: str
     verdict: Verdict
-    processes: int | None = None  # how many to work in; by default as many as are worth it
+    processes: int | None = None  # by default as many as are worthwhile
     cache: ReportCache | None = None
 
 
@@ -142,22 +142,22 @@ def _subject(job: Rendering) -> Subject:
 
 
 def _check_paths(job: Rendering, measured: Iterable[str]) -> None:
-    """Refuse data that names files outside the sources: a report would publish their content."""
+    """Refuse data with files outside the sources: a report would publish their content."""
     root = job.source_dir.resolve()
     for path in sorted(measured):
         parts = PurePosixPath(path)
         inside = not parts.is_absolute() and ".." not in parts.parts
         if not inside or not (root / parts).resolve().is_relative_to(root):
             raise IncompleteDataError(
-                f"the coverage data names {path!r}, which lies outside the project",
-                hint="Reports show project files only. Combine the build again; the ledger names such paths.",
+                f"the coverage data contains {path!r}, which is outside the project",
+                hint="Reports show only project files. Combine the build again; the ledger lists such paths.",
             )
 
 
 def _style_sheet(cov: Coverage, job: Rendering) -> str | None:
-    """Return the path of the project's own style sheet, with the banner added if the build isn't complete.
+    """Return the path of the project's own style sheet, with a banner added if the build isn't complete.
 
-    coverage.py would copy any file that the setting names, from anywhere on this machine, into the report.
+    coverage.py would copy any file that the setting names, from anywhere on this machine, to the report.
     """
     own = _option(cov, "html:extra_css")
     path = Path(own).resolve()
@@ -193,8 +193,8 @@ def _explained() -> Iterator[None]:
 def _without_figures(error: CoverageException) -> PipelineError:
     if isinstance(error, NoDataError):
         hint = "Check source, include and omit in the project's coverage configuration."
-        return IncompleteDataError("the coverage data holds no file to report", hint=hint)
+        return IncompleteDataError("the coverage data contains no file to report", hint=hint)
     hint = "Leave the file out with [report] omit, or set [report] ignore_errors."
     if isinstance(error, NotPython):
         hint = f"covfleet's own Python {platform.python_version()} must be able to read it. {hint}"
-    return IncompleteDataError(f"no report can be made: {error}", hint=hint)
+    return IncompleteDataError(f"the reports can't be written: {error}", hint=hint)

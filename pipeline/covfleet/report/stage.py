@@ -1,4 +1,4 @@
-"""The stage ``report``: from what the store holds of a build to its reports, here and in the store."""
+"""The stage ``report``: write a build's reports from its data in the store, here and to the store."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class ReportFolders:
 
     workdir: Path  # an existing folder for temporary files
     out: Path  # the folder of reports, which is replaced
-    cache: Path | None = None  # a folder that keeps what the next reports may use
+    cache: Path | None = None  # a folder with the cache for the next reports
     source_dir: Path | None = None  # exactly the project's listed sources, for a build without a plan
 
 
@@ -35,12 +35,12 @@ def report_build(
 ) -> tuple[Totals, Ledger]:
     """Write the reports of a combined build into ``folders.out`` and upload them; return totals and ledger.
 
-    What the branch's last build said of the same source and data is taken over, and what lies in the store
-    with the same content is copied there. What can't be used of it is told to ``narrate``.
+    Parts for the same source and data are reused from the branch's last build, and files with the same
+    content are copied within the store. ``narrate`` reports what can't be reused.
 
     Raises:
-        IncompleteDataError: the build isn't combined, its data isn't what the ledger describes, or a source
-            is missing or can't be parsed.
+        IncompleteDataError: the build isn't combined, its data doesn't match the ledger, or a source is
+            missing or can't be parsed.
         ConfigurationError: see ``write_reports``.
     """
     ledger = build.ledger()
@@ -64,22 +64,22 @@ def report_build(
             _upload(build, manifest, folders.out, workers, earlier)
             shelf.keep(cache, ledger)
     if earlier.fault:
-        narrate(f"all reports were uploaded, as the store copies none: {earlier.fault}")
+        narrate(f"all reports were uploaded, as the store can't copy them: {earlier.fault}")
     return totals, ledger
 
 
 def _plan(build: StoredBuild, ledger: Ledger) -> Plan | None:
-    """Return the plan; a build that was filled by other tools has none, and its verdict says so."""
+    """Return the plan; only a build that other tools filled has none, as its verdict shows."""
     return build.find_plan() if ledger.verdict == "unverified" else build.plan()
 
 
 def _data_file(build: StoredBuild, ledger: Ledger, folder: Path) -> Path:
-    """Fetch the combined data into a folder of its own: coverage.py must find nothing to combine it with."""
+    """Fetch the combined data to a separate folder: coverage.py must find nothing to combine it with."""
     described = ledger.combined
     if described is None:
         raise IncompleteDataError(
-            f"the ledger of build {build.name} names no combined data: its verdict is {ledger.verdict!r}",
-            hint="Run covfleet combine again; --allow-partial combines what there is.",
+            f"the ledger of build {build.name} has no combined data: its verdict is {ledger.verdict!r}",
+            hint="Run `covfleet combine` again; --allow-partial combines what has arrived.",
         )
     folder.mkdir()
     path = folder / ".coverage"
@@ -87,9 +87,8 @@ def _data_file(build: StoredBuild, ledger: Ledger, folder: Path) -> Path:
     found = sha256_of(path)
     if found != described.sha256:
         raise IncompleteDataError(
-            f"{build.keys.combined} is not the data that the ledger describes: "
-            f"its SHA-256 is {found}, not {described.sha256}",
-            hint="It is damaged, or being combined at this moment: run covfleet combine again.",
+            f"{build.keys.combined} doesn't match the ledger: its SHA-256 is {found}, not {described.sha256}",
+            hint="It is damaged or being combined right now: run `covfleet combine` again.",
         )
     return path
 
@@ -97,8 +96,8 @@ def _data_file(build: StoredBuild, ledger: Ledger, folder: Path) -> Path:
 def _sources(build: StoredBuild, plan: Plan | None, scratch: Path) -> Path:
     if plan is None:
         raise IncompleteDataError(
-            f"{build} has no plan, so the store holds no sources of it",
-            hint="Run covfleet report in the project's folder, at that commit.",
+            f"{build} has no plan, so the store doesn't have its sources",
+            hint="Run `covfleet report` in the project's folder at that commit.",
         )
     folder = scratch / "sources"
     build.unpack_sources(plan, folder)
@@ -119,7 +118,7 @@ def _notes(plan: Plan | None) -> tuple[str, ...]:
     if measured == own:
         return ()
     note = (
-        f"The tests ran on Python {measured}, the sources were parsed by Python {own}: "
+        f"The tests ran on Python {measured}, but Python {own} parsed the sources: "
         "the possible branches of a line may differ between the two."
     )
     return (note,)
@@ -142,7 +141,7 @@ def _manifest(
 
 
 def _files(out: Path) -> Iterable[Path]:
-    """Yield the files to upload: not coverage.py's .gitignore, which hides a report in a site kept in git."""
+    """Return the files to upload, except coverage.py's .gitignore, which would hide a site kept in git."""
     return (path for path in sorted(out.rglob("*")) if path.is_file() and path.name != ".gitignore")
 
 

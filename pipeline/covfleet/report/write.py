@@ -1,4 +1,4 @@
-"""All reports of a build into one folder, which readers see in its old state or in its new one."""
+"""Write all reports of a build to one folder, of which readers see the old or the new state."""
 
 from __future__ import annotations
 
@@ -28,32 +28,33 @@ REPORTS = frozenset({
     "summary.json",
     "summary.md",
 })  # fmt: skip
-"""What a folder of reports holds; a folder with anything else in it is never replaced."""
+"""The contents of a folder of reports; a folder with anything else in it is never replaced."""
 
 
 @dataclass(frozen=True, slots=True)
 class ReportRequest:
-    """What the reports are made from."""
+    """The input of the reports."""
 
     data_file: Path  # one combined coverage.py data file; its paths are relative to the project
     source_dir: Path  # exactly the project's listed sources, and its coverage configuration
     ledger: Ledger
     outcomes: tuple[TestOutcome, ...]
     out: Path
-    contexts: bool  # show which test ran each line
+    contexts: bool  # show which tests ran each line
     title: str = ""  # of the HTML report, if the project's configuration sets none
-    notes: tuple[str, ...] = ()  # beside the ledger's
+    notes: tuple[str, ...] = ()  # in addition to the ledger's
     cache: ReportCache | None = None
 
 
 def write_reports(request: ReportRequest) -> Totals:
-    """Write every report into ``request.out``, replacing the reports that lie there, and return the totals.
+    """Write every report to ``request.out``, replacing existing reports, and return the totals.
 
-    All is written beside ``out`` first: if anything fails, the old reports stay. Changes the process's
+    Everything is first written beside ``out``: if anything fails, the old reports stay. Changes the process's
     working directory while coverage.py renders (see ``rendering.render``).
 
     Raises:
-        ConfigurationError: ``out`` holds other things than reports, or coverage.py's configuration is wrong.
+        ConfigurationError: ``out`` contains other files than reports, or coverage.py's configuration is
+            wrong.
         IncompleteDataError: a source is missing or can't be parsed, or there is nothing to report.
     """
     out = request.out.resolve()
@@ -100,8 +101,8 @@ def _check_replaceable(out: Path) -> None:
     foreign = sorted({path.name for path in out.iterdir()} - REPORTS) if out.exists() else []
     if foreign:
         raise ConfigurationError(
-            f"{out} holds {foreign[0]!r}, which is no report: the reports would replace it",
-            hint="Name a folder that doesn't exist yet, an empty one, or one of earlier reports.",
+            f"{out} contains {foreign[0]!r}, which isn't a report: the reports would replace it",
+            hint="Name a new folder, an empty one, or one with earlier reports.",
         )
 
 

@@ -1,1 +1,1 @@
-"""What reports leave for those of the next build: by branch, in one file, proved before it is used."""
+"""The cache that reports leave for the next build: by branch, in one file, verified before use."""

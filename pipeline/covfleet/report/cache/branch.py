@@ -1,7 +1,7 @@
-"""What a branch's builds leave for the next one: which build it was, and the cache of its reports.
+"""The data that a branch's builds leave for the next one: the last build's name, and the report cache.
 
-All of it only saves time, so nothing about it is ever fatal: what is damaged or can't be written is told, and
-made anew. Of two builds at once, the last one's stays.
+It only saves time, so its faults are never fatal: damaged or unwritable data is reported and created again.
+If two builds write at once, the last one wins.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ from covfleet.store.timings import DEFAULT_BRANCHES
 
 _LOCAL = "reports"
 _FETCHED = "fetched"
-_NOT_KEPT = "the next reports will take longer, as the cache of these can't be kept"
+_NOT_KEPT = "the next reports will take longer, as this cache can't be kept"
 
 
 @dataclass(frozen=True, slots=True)
 class Reported:
-    """The build of a branch that was reported last."""
+    """The most recently reported build of a branch."""
 
     commit: str
     build: str
@@ -44,14 +44,14 @@ class Reported:
 
 
 class Shelf:
-    """Where the cache of a branch lies: for this machine in a folder, for all machines in the store.
+    """The location of a branch's cache: a folder for this machine, the store for all machines.
 
     Args:
-        store: of the builds.
+        store: the builds' store.
         branch: the builds' branch.
-        folder: this machine's, made when needed; ``None``: it keeps nothing.
+        folder: this machine's folder, created when needed; ``None``: keep nothing here.
         scratch: an existing folder for temporary files.
-        narrate: told what can't be used or kept.
+        narrate: called with the reason if a cache can't be used or kept.
     """
 
     def __init__(
@@ -67,9 +67,9 @@ class Shelf:
 
     @contextlib.contextmanager
     def open(self) -> Iterator[tuple[ReportCache, Earlier]]:
-        """Give what earlier reports left, and the files of the branch's last build; or of a default branch's.
+        """Yield the cache of earlier reports, and the files of the branch's or a default branch's last build.
 
-        The store's bundle is fetched only if it isn't the one that lies here.
+        The store's bundle is fetched only if it differs from the one on this machine.
         """
         branch, last = self._last()
         paths = [self._folder / _LOCAL] if self._folder and self._local else []
@@ -81,7 +81,7 @@ class Shelf:
             yield ReportCache(bundles), self._files(last) if last else Earlier(self._store)
 
     def bring(self) -> None:
-        """Lay the bundle of the branch, or of a default branch, into this machine's folder if it is empty."""
+        """Fetch the bundle of the branch, or of a default branch, to this machine's folder if it is empty."""
         if self._folder is None or self._local:
             return
         branch, last = self._last()
@@ -89,9 +89,9 @@ class Shelf:
             _keep_here(self._folder, self._scratch / _FETCHED, self._narrate)
 
     def keep(self, cache: ReportCache, ledger: Ledger) -> None:
-        """Leave the cache for the next reports, here and in the store, and note which build this was.
+        """Keep the cache for the next reports, here and in the store, and record the build.
 
-        A build that isn't whole leaves nothing: each of its pages says so, and fits no other build.
+        An incomplete build leaves nothing: each of its pages says so and fits no other build.
         """
         if ledger.verdict in ("partial", "conflicting"):
             return
@@ -117,7 +117,7 @@ class Shelf:
             except ObjectNotFoundError:
                 continue
             except PipelineError as error:
-                self._narrate(f"all reports are made anew: {error}")
+                self._narrate(f"all reports are written without a cache: {error}")
         return self._branch, None
 
     def _fetched(self, branch: str) -> list[Path]:
@@ -143,7 +143,7 @@ class Shelf:
 
 @contextlib.contextmanager
 def cache_here(folder: Path, narrate: Narrate) -> Iterator[ReportCache]:
-    """Give this machine's cache, for data that belongs to no build, and keep what it holds in the end."""
+    """Yield this machine's cache, for data that belongs to no build, and keep its content at the end."""
     path = folder / _LOCAL
     with _opened([path] if path.exists() else [], narrate) as bundles:
         cache = ReportCache(bundles)
@@ -156,7 +156,7 @@ def cache_here(folder: Path, narrate: Narrate) -> Iterator[ReportCache]:
 
 @contextlib.contextmanager
 def _opened(paths: Iterable[Path], narrate: Narrate) -> Iterator[list[Bundle]]:
-    """Give the bundles in these files; tell of those that can't be used."""
+    """Yield the bundles in these files; report those that can't be used."""
     with contextlib.ExitStack() as stack:
         bundles = []
         for path in paths:
@@ -168,12 +168,12 @@ def _opened(paths: Iterable[Path], narrate: Narrate) -> Iterator[list[Bundle]]:
             if bundle:
                 bundles.append(stack.enter_context(bundle))
             else:
-                narrate("the cache of reports starts anew: it is damaged, or of another version of covfleet")
+                narrate("the cache of reports starts anew: it is damaged or from another covfleet version")
         yield bundles
 
 
 def _keep_here(folder: Path, bundle: Path, narrate: Narrate) -> None:
-    """Let a copy of the bundle be this machine's, or tell why it can't be."""
+    """Make a copy of the bundle this machine's, or report why that fails."""
     part = folder / f".{secrets.token_hex(16)}.part"
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -187,7 +187,7 @@ def _keep_here(folder: Path, bundle: Path, narrate: Narrate) -> None:
 
 
 def _digest(path: Path) -> str:
-    """Return a file's SHA-256; empty if there is none."""
+    """Return a file's SHA-256, or an empty string if it doesn't exist."""
     try:
         return sha256_of(path)
     except OSError:

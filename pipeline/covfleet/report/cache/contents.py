@@ -1,7 +1,8 @@
 """The cache of reports: the bundles that earlier reports left, and the one that this report leaves.
 
-Entries that this report used or made come first, then those that reports before it used. A bundle is replaced
-as a whole: of two reports at once, the last one's stays, and what the other found is found again.
+Entries that this report used or created come first, then those that earlier reports used. A bundle is
+replaced as a whole: if two reports write at once, the last one wins, and the other's entries are created
+again.
 """
 
 from __future__ import annotations
@@ -17,11 +18,11 @@ _MOST_BYTES = 256 << 20
 
 
 class Reported(Protocol):
-    """What a report leaves of a source."""
+    """The data that a report leaves for a source."""
 
     @property
     def keys(self) -> Sequence[str]:
-        """The keys of all entries that belong to the source as it is."""
+        """The keys of all entries for the present source."""
 
     @property
     def entries(self) -> Sequence[tuple[str, bytes]]:
@@ -29,11 +30,11 @@ class Reported(Protocol):
 
 
 class ReportCache:
-    """What was found in the cache, and what it shall hold.
+    """The entries found in the cache, and those to keep in it.
 
     Attributes:
-        bundles: that were found; the first one counts first.
-        made: entries that this report has made of sources, by key.
+        bundles: the bundles found; the first one takes precedence.
+        made: entries that this report has created for sources, by key.
     """
 
     def __init__(self, bundles: Sequence[Bundle]) -> None:
@@ -43,7 +44,7 @@ class ReportCache:
         self._aside: dict[str, bytes] = {}  # entries of no source
 
     def look_up(self, key: str) -> bytes | None:
-        """Return what an earlier report has put aside under a key."""
+        """Return the content that an earlier report put aside under a key."""
         found = (bundle.content(key) for bundle in self.bundles)
         content = next((content for content in found if content is not None), None)
         if content is not None:
@@ -51,24 +52,24 @@ class ReportCache:
         return content
 
     def aside(self, prefix: str) -> Iterator[bytes]:
-        """Yield all that earlier reports have put aside under keys that begin so."""
+        """Yield everything that earlier reports put aside under keys with this prefix."""
         keys = {key: None for bundle in self.bundles for key in bundle.places if key.startswith(prefix)}
         found = (bundle.content(key) for key in keys for bundle in self.bundles)
         yield from (content for content in found if content is not None)
 
     def put(self, key: str, content: bytes) -> None:
-        """Put something aside that belongs to no source, for the reports that look it up by its key."""
+        """Put aside content that belongs to no source, for reports that look it up by its key."""
         self._aside[key] = pack_entry(key, content)
 
     def note(self, made: Iterable[Reported]) -> None:
-        """Take over what belongs to the sources of a report."""
+        """Record the keys and entries of a report's sources."""
         for one in made:
             self._used |= dict.fromkeys(one.keys)
             self.made |= dict(one.entries)
 
     @property
     def is_news(self) -> bool:
-        """Whether there is anything that the first bundle doesn't hold."""
+        """Whether there is anything that isn't in the first bundle."""
         held = self.bundles[0].places if self.bundles else {}
         return bool(self.made or self._aside or self._used.keys() - held.keys())
 
@@ -77,7 +78,7 @@ class ReportCache:
         write_bundle(path, self._chosen())
 
     def _chosen(self) -> list[tuple[str, int, bytes]]:
-        """Return the entries to keep; of too many, those that were used last, and of these the small ones."""
+        """Return the entries to keep; if there are too many, prefer recently used and then small ones."""
         chosen = {key: (0, entry) for key, entry in (self.made | self._aside).items()}
         for bundle in self.bundles:
             for key, place in bundle.places.items():

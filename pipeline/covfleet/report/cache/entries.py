@@ -1,4 +1,4 @@
-"""A source's fragment as an entry of the cache: figures and names in a line of JSON, then texts."""
+"""A source's fragment as a cache entry: figures and names in one line of JSON, then texts."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from coverage.results import Numbers
 from pydantic import TypeAdapter, ValidationError
 
 PARTS = 5
-"""Of a page: around its two links, each of which occurs twice."""
+"""The parts of a page around its two links, each of which occurs twice."""
 
 
 @dataclass(frozen=True, slots=True)
 class PageText:
-    """A page without its links to two others, and what coverage.py notes of it with the links it had."""
+    """A page without its links to two others, and coverage.py's record of it with its former links."""
 
     parts: tuple[bytes, ...]  # between the links
     links: tuple[str, str]
@@ -25,7 +25,7 @@ class PageText:
 
 @dataclass(frozen=True, slots=True)
 class KeptFragment:
-    """What a fragment is made from again."""
+    """The stored form of a fragment."""
 
     numbers: Numbers
     all_numbers: Numbers
@@ -76,7 +76,7 @@ def to_entry(kept: KeptFragment) -> bytes:
 
 
 def from_entry(content: bytes) -> KeptFragment | None:
-    """Return the fragment in an entry, or ``None`` if it holds none."""
+    """Return the fragment in an entry, or ``None`` if it is invalid."""
     line, _, rest = content.partition(b"\n")
     try:
         head = _HEAD.validate_json(line)
@@ -103,7 +103,7 @@ def from_entry(content: bytes) -> KeptFragment | None:
 
 def _cut(content: bytes, sizes: Sequence[int]) -> list[bytes]:
     if sum(sizes) != len(content) or min(sizes, default=-1) < 0:
-        raise ValueError("the texts are not as long as they should be")
+        raise ValueError("the lengths of the texts don't match")
     texts, begin = [], 0
     for size in sizes:
         texts.append(content[begin : begin + size])

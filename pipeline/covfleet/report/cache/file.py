@@ -1,10 +1,10 @@
-"""The file that the cache of reports is: entries by key, each of which proves itself before it is used.
+"""The file format of the report cache: entries by key, each verified before it is used.
 
     magic, size and SHA-256 of the index, the index (JSON, zstd), then one entry (zstd) after the other
 
-The index has for each entry its key, place and size, the SHA-256 of key and entry together, and in how many
-reports since it wasn't used; the entry has its key in it, too. So one that is damaged, cut off, or lies under
-another's key is none; and what has no whole index is no bundle.
+The index contains each entry's key, place and size, the SHA-256 of key and entry together, and the number of
+reports since its last use; the entry contains its key, too. So an entry that is damaged, truncated or under
+another key is ignored, and a file without an intact index isn't a bundle.
 """
 
 from __future__ import annotations
@@ -22,26 +22,26 @@ from pydantic import Field, TypeAdapter, ValidationError
 
 _MAGIC = b"covfleet reports 1\n"
 _HEAD = struct.Struct(">Q32s")
-_LARGEST_INDEX = 1 << 26  # bytes, unpacked
+_LARGEST_INDEX = 1 << 26  # bytes, decompressed
 _LARGEST_ENTRY = 1 << 28
 _LEVEL = 3
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where an entry lies in its bundle, and what proves it."""
+    """An entry's place in its bundle, and its checksum."""
 
     offset: Annotated[int, Field(ge=0)]  # from the end of the index
     size_bytes: Annotated[int, Field(ge=0, le=_LARGEST_ENTRY)]
     sha256: str
-    unused: Annotated[int, Field(ge=0)]  # reports since it was used
+    unused: Annotated[int, Field(ge=0)]  # reports since its last use
 
 
 _INDEX = TypeAdapter(dict[str, Place])
 
 
 class Bundle:
-    """A bundle that is open for reading, also by processes that are forked while it is."""
+    """A bundle that is open for reading, also in processes forked meanwhile."""
 
     def __init__(self, file: BinaryIO, places: Mapping[str, Place]) -> None:
         self._file = file
@@ -49,12 +49,12 @@ class Bundle:
         self.places = places
 
     def content(self, key: str) -> bytes | None:
-        """Return what was kept under a key, or ``None`` if there is nothing that proves itself."""
+        """Return the content under a key, or ``None`` if there is no valid entry."""
         entry = self.entry(key)
         return None if entry is None else unpack_entry(key, entry)
 
     def entry(self, key: str) -> bytes | None:
-        """Return an entry as it lies there, or ``None`` if there is no such one that proves itself."""
+        """Return the packed entry under a key, or ``None`` if there is no valid one."""
         place = self.places.get(key)
         if place is None:
             return None
@@ -96,7 +96,7 @@ def _read_index(file: BinaryIO) -> dict[str, Place] | None:
 
 
 def write_bundle(path: Path, entries: Iterable[tuple[str, int, bytes]]) -> None:
-    """Write a bundle of packed entries, each given with its key and the reports since it was used."""
+    """Write a bundle of packed entries, each with its key and the number of reports since its last use."""
     chosen = list(entries)
     places, offset = {}, 0
     for key, unused, entry in chosen:
@@ -113,12 +113,12 @@ def _proof(key: str, entry: bytes) -> str:
 
 
 def pack_entry(key: str, content: bytes) -> bytes:
-    """Return an entry: the content, and the key that it belongs to."""
+    """Return a packed entry of a key and its content."""
     return _packed(f"{key}\n".encode() + content)
 
 
 def unpack_entry(key: str, entry: bytes) -> bytes | None:
-    """Return an entry's content, or ``None`` if it is none, or one that belongs to another key."""
+    """Return an entry's content, or ``None`` if it is damaged or belongs to another key."""
     try:
         own, _, content = _unpacked(entry, _LARGEST_ENTRY).partition(b"\n")
     except zstandard.ZstdError:
@@ -133,5 +133,5 @@ def _packed(content: bytes) -> bytes:
 def _unpacked(entry: bytes, limit: int) -> bytes:
     size = zstandard.frame_content_size(entry)
     if not 0 <= size <= limit:
-        raise zstandard.ZstdError("it is larger than it may be, or doesn't say how large it is")
+        raise zstandard.ZstdError("it is too large, or doesn't declare its size")
     return zstandard.ZstdDecompressor().decompress(entry)

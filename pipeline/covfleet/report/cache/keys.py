@@ -1,7 +1,8 @@
-"""What a cached thing was made from, all of it, as one hash: the keys of the cache of reports.
+"""The keys of the report cache: hashes of everything that a cached entry was made from.
 
-Too much in a key costs a hit, too little would cost the truth. So whatever isn't known to be without effect
-counts: every setting of coverage.py but the names of files, its own code, and ours that makes reports.
+Too much in a key costs a hit; too little would cost correctness. So everything counts that isn't known to
+have no
+effect: every setting of coverage.py except the names of files, its own code, and our code that makes reports.
 """
 
 from __future__ import annotations
@@ -24,14 +25,14 @@ _PLACES = frozenset(
         "config_files_attempted",
         "config_files_read",
         "data_file",
-        "extra_css",  # whose name is among the statics, and carries a hash of its content
+        "extra_css",  # its name is among the statics and contains a hash of its content
         "html_dir",
         "json_output",
         "lcov_output",
         "xml_output",
     }
 )
-"""Settings that say where something lies; what lies there counts itself."""
+"""Settings that are only locations; the content there counts itself."""
 
 _RULES = ("exclude_list", "partial_list", "partial_always_list")
 _OWN_CODE = Path(__file__).parents[1]  # report/
@@ -50,23 +51,23 @@ class Keys:
         self._of_fragments = _digest("fragment", makers(), settings, dict(statics), self._has_arcs)
 
     def of_facts(self, content: bytes) -> str:
-        """Return the key of what depends on a source's content and the rules of exclusion alone."""
+        """Return the key of what depends only on a source's content and the exclusion rules."""
         return _digest(self._of_facts, hashlib.sha256(content).hexdigest())
 
     def of_fragment(self, content: bytes, name: str, filename: str, order: list[int]) -> str:
-        """Return the key of all that the reports say of a source.
+        """Return the key of everything that the reports say about a source.
 
         Args:
-            content: of the source.
-            name: relative, as the reports show it.
-            filename: as the data file has it.
-            order: of lines with contexts, if it is shown.
+            content: the source's content.
+            name: its relative name, as in the reports.
+            filename: its name in the data file.
+            order: the order of lines with contexts, if the reports show it.
         """
         source = hashlib.sha256(content).hexdigest()
         return _digest(self._of_fragments, source, name, self._rows(filename), order)
 
     def _rows(self, filename: str) -> Any:
-        """Return what the data file says of a source: by context if that shows, else of all together."""
+        """Return the data on a source: by context if the reports show contexts, otherwise united."""
         table = ("arcs" if self._has_arcs else "lines") + ("_by_context" if self._by_context else "")
         with (
             self._data._connect() as db,

@@ -1,4 +1,4 @@
-"""What earlier reports left of sources: found by key, and taken only where nothing can differ."""
+"""Look up the entries of earlier reports by key, and use them only if nothing can differ."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from covfleet.report.onepass.parsed_source import Facts
 from covfleet.report.onepass.sharing import SharedSource
 
 Entry = tuple[str, bytes]
-"""A key, and what a bundle holds under it."""
+"""A key and its content in a bundle."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,7 @@ class Known:
 
     @property
     def keys(self) -> tuple[str, str]:
-        """Both keys: whoever uses a source's fragment wants to find its facts next time, too."""
+        """Both keys: a report that uses a source's fragment must keep its facts for the next time, too."""
         return self.fragment_key, self.facts_key
 
 
@@ -47,9 +47,9 @@ class Memory:
         self._keys = Keys(cov, style.statics)
 
     def look_up(self, name: str) -> Known | None:
-        """Return where a source is kept; ``None`` if it can't be read, or a plugin reads it.
+        """Return a source's keys in the cache; ``None`` if it can't be read or a plugin reads it.
 
-        A plugin's answers may depend on anything, so nothing of them is kept.
+        A plugin's results may depend on anything, so they aren't cached.
         """
         source = self._cov._get_file_reporter(name)
         if not isinstance(source, SharedSource):
@@ -57,7 +57,7 @@ class Memory:
         try:
             content = Path(source.filename).read_bytes()
         except OSError:
-            return None  # coverage.py says what that means
+            return None  # coverage.py decides how to handle that
         filename = self._cov._file_mapper(source.filename)
         if self._cov.get_data().file_tracer(filename):
             return None
@@ -66,12 +66,12 @@ class Memory:
         return Known(source, key, self._keys.of_facts(content))
 
     def fragment(self, known: Known) -> KeptFragment | None:
-        """Return what was made of the source, if all that it was made from is the same."""
+        """Return the source's fragment, if everything that it depends on is the same."""
         found = (entries.from_entry(content) for content in self._contents(known.fragment_key))
         return next((kept for kept in found if kept), None)
 
     def facts(self, known: Known) -> Facts | None:
-        """Return what parsing the source gave, if content and rules are the same."""
+        """Return the result of parsing the source, if content and rules are the same."""
         found = (facts.from_entry(content) for content in self._contents(known.facts_key))
         return next((kept for kept in found if kept), None)
 
@@ -82,9 +82,9 @@ class Memory:
 
 
 def new_entries(known: Known, kept: KeptFragment | None, learned: Facts | None) -> tuple[Entry, ...]:
-    """Return what the cache should get; nothing of what it can't hold."""
+    """Return the new entries for the cache, except those that it can't store."""
     found: list[Entry] = []
-    with contextlib.suppress(ValueError):  # a text that no encoding has: made anew each time, then
+    with contextlib.suppress(ValueError):  # a text can't be encoded: its entry isn't cached
         if kept:
             found.append((known.fragment_key, pack_entry(known.fragment_key, entries.to_entry(kept))))
         if learned:

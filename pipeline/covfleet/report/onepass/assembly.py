@@ -1,4 +1,4 @@
-"""The reports from their sources' fragments: coverage.py's own reporters, given what was made already."""
+"""Assemble the reports from their sources' fragments with coverage.py's own reporters."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from covfleet.report.onepass.fragments import Fragment
 from covfleet.report.onepass.pages import PageStyle, WrittenPage
 
 Relink = Callable[[dict[int, tuple[str, str]]], dict[int, WrittenPage]]
-"""Lets pages, by the number of their fragment, link to two others; returns what they became."""
+"""Changes the links of pages, by the number of their fragment, to two other pages; returns the new pages."""
 
 _JSON_MARK = re.compile(r'"\\u0000(\d+)"')
 _XML_MARK = re.compile(r'\t*<line number="@(\d+)" hits="\d"/>\n')
@@ -41,7 +41,7 @@ def write_lcov(cov: Coverage, fragments: Sequence[Fragment], path: Path) -> None
 
 
 def write_json(cov: Coverage, fragments: Sequence[Fragment], path: Path) -> None:
-    """Write ``coverage.json``: coverage.py's, with each source's part where it has put a mark."""
+    """Write ``coverage.json``: coverage.py's, with each source's part in place of its mark."""
     outline = io.StringIO()
     _Json(_made(cov, fragments)).report(None, outfile=outline)
     text, end = outline.getvalue(), 0
@@ -54,7 +54,7 @@ def write_json(cov: Coverage, fragments: Sequence[Fragment], path: Path) -> None
 
 
 def write_xml(cov: Coverage, fragments: Sequence[Fragment], path: Path) -> None:
-    """Write ``coverage.xml``: coverage.py's, with a source's lines where it has put one with a mark."""
+    """Write ``coverage.xml``: coverage.py's, with each source's lines in place of one with a mark."""
     outline = io.StringIO()
     XmlReporter(_made(cov, fragments, all_contexts=True)).report(None, outfile=outline)
     text = _XML_MARK.sub(lambda mark: fragments[int(mark[1])].xml_lines, outline.getvalue())
@@ -66,11 +66,11 @@ def _made(cov: Coverage, fragments: Sequence[Fragment], *, all_contexts: bool = 
 
 
 class _Made:
-    """What reporters ask of ``Coverage``, with analyses that were made already."""
+    """The part of ``Coverage`` that reporters use, with analyses from the fragments."""
 
     def __init__(self, cov: Coverage, fragments: Sequence[Fragment], *, all_contexts: bool = False) -> None:
         self.config = cov.config.copy()
-        # Filtered already, by names as coverage.py had them then.
+        # Already filtered, by the names that coverage.py had then.
         self.config.report_include = self.config.report_omit = None
         self.get_data = cov.get_data
         self._message = cov._message
@@ -88,7 +88,7 @@ class _Made:
 
 
 class _Source(FileReporter):
-    """The source of a fragment, with nothing of it but its names."""
+    """The source of a fragment, with only its names."""
 
     def __init__(self, analysis: _Analysis) -> None:
         super().__init__(analysis.fragment.filename)
@@ -102,7 +102,7 @@ class _Source(FileReporter):
 
 
 class _Analysis:
-    """As much of an analysis as the reporters ask for when the parts of the sources are made already."""
+    """The part of an analysis that the reporters use if the sources' parts exist already."""
 
     def __init__(self, number: int, fragment: Fragment, *, all_contexts: bool) -> None:
         self.number = number
@@ -114,7 +114,7 @@ class _Analysis:
     @property
     def written(self) -> WrittenPage:
         page = self.fragment.page.written
-        assert page, "the HTML report wants a page that its settings skip"
+        assert page, "the HTML report needs a page that its settings skip"
         return page
 
     def missing_formatted(self, **_: bool) -> str:
@@ -128,7 +128,7 @@ class _Analysis:
 
 
 class _Counted:
-    """A number of lines, of which only one is shown."""
+    """A number of lines of which only one is visible."""
 
     def __init__(self, count: int, shown: str) -> None:
         self._count = count
@@ -149,7 +149,7 @@ class _Lcov(LcovReporter):
 class _Json(JsonReporter):
     def report_one_file(self, _data: object, analysis: Any, _source: FileReporter) -> Any:
         self.total += analysis.numbers
-        return f"\0{analysis.number}"  # no other string of the report holds a NUL
+        return f"\0{analysis.number}"  # no other string in the report contains a NUL
 
 
 def _write_html(path: str, html: str) -> None:
@@ -157,17 +157,17 @@ def _write_html(path: str, html: str) -> None:
 
 
 class HtmlAssembly(HtmlReporter):
-    """coverage.py's HTML report around pages that were written already."""
+    """coverage.py's HTML report around pages that exist already."""
 
     def prepare(self) -> PageStyle:
-        """Write what the pages refer to; return what they need to know of it."""
+        """Write the static files for the pages; return their names and the report's time."""
         self.make_directory()
         self.make_local_static_report_files()
         statics: Any = self.template_globals["statics"]
         return PageStyle(dict(statics), str(self.template_globals["time_stamp"]))
 
     def write(self, cov: Coverage, fragments: Sequence[Fragment], relink: Relink) -> None:
-        """Write the indexes, and let pages link to each other where others were expected between them."""
+        """Write the indexes, and correct the links of pages whose expected neighbours were left out."""
         made: Any = _Made(cov, fragments)
         self.coverage, self.data = made, cov.get_data()
         self._relink = relink
@@ -176,13 +176,13 @@ class HtmlAssembly(HtmlReporter):
             self.report(None)
 
     def write_html_page(self, ftr: FileToReport) -> None:
-        """Note which pages the one that lies there should link to."""
+        """Record the links that the existing page should have."""
         analysis: Any = ftr.analysis
         self._linked.append((ftr, analysis))
         self.index_pages["file"].summaries.append(analysis.written.info.index)
 
     def write_file_index_page(self, first_html: str, final_html: str) -> None:
-        """Write the index of files, and coverage.py's notes on them."""
+        """Write the index of files, and coverage.py's records of them."""
         written = {analysis.number: analysis.written for _, analysis in self._linked}
         links = {analysis.number: (ftr.prev_html, ftr.next_html) for ftr, analysis in self._linked}
         unexpected = {number: pair for number, pair in links.items() if written[number].links != pair}
@@ -197,7 +197,7 @@ class HtmlAssembly(HtmlReporter):
             analysis: Any = ftr.analysis
             for noun, part in analysis.fragment.page.indexes.items():
                 if noun == "file":
-                    continue  # counted by now
+                    continue  # already counted
                 whole = self.index_pages[noun]
                 whole.summaries += part.summaries
                 whole.totals += part.totals

@@ -1,8 +1,8 @@
 """All of coverage.py's reports in one pass over the sources.
 
-Each source is parsed once, and what every format says about it is made from that (``fragments``, ``pages``),
-on all cores (``passes``), or taken over from an earlier report (``memory``, ``cache``); then the reporters of
-coverage.py put it together (``assembly``). What is used of it is private, and in another version it may be
+Each source is parsed once to create its part of every format (``fragments``, ``pages``), on all cores
+(``passes``), or its parts are taken from an earlier report (``cache``); then coverage.py's own reporters put
+them together (``assembly``). What is used of it is private, and in another version it may be
 gone or mean something else: so whoever uses this asks for a proof first (``proof.trial``), imports it only
 then, and takes coverage.py's public calls (``stock``) where it fails.
 """
@@ -28,7 +28,7 @@ from covfleet.report.stock import Configured
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """What the reports say in figures, and what coverage.py warned of."""
+    """The figures of the reports, and coverage.py's warnings."""
 
     files: tuple[tuple[str, Numbers], ...]  # by relative name
     has_branches: bool
@@ -38,13 +38,13 @@ class Written:
 def write_all(
     configured: Configured, into: Path, *, processes: int | None = None, cache: ReportCache | None = None
 ) -> Written:
-    """Write ``coverage.xml|json|lcov|txt`` into ``into``, and HTML into the folder that is configured.
+    """Write ``coverage.xml|json|lcov|txt`` to ``into``, and HTML to the configured folder.
 
     Args:
-        configured: opens coverage.py, again and again.
+        configured: opens coverage.py, each time anew.
         into: an existing folder.
-        processes: how many to work in; by default as many as are worth it.
-        cache: where what earlier reports left is found, and which takes what this one leaves, in the end.
+        processes: the number of processes; by default as many as are worthwhile.
+        cache: the cache of earlier reports; this report's entries are added at the end.
 
     Raises:
         CoverageException: a source is missing or can't be parsed, and the project doesn't ignore that; or
@@ -108,11 +108,11 @@ def _size(filename: str) -> int:
     try:
         return Path(filename).stat().st_size
     except OSError:
-        return 0  # it may lie in an archive, or be missing: coverage.py will say
+        return 0  # it may be in an archive or missing: coverage.py decides
 
 
 class _Listing:
-    """What coverage.py asks for to choose the sources, with each one's name in place of its analysis."""
+    """The part of ``Coverage`` for choosing the sources, with each source's name in place of its analysis."""
 
     def __init__(self, cov: Coverage) -> None:
         self.config = cov.config

@@ -1,4 +1,4 @@
-"""Everything that the reports say about one source, from one analysis, by coverage.py's reporters."""
+"""Everything that the reports say about one source, from one analysis, written by coverage.py's reporters."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ from covfleet.report.stock import messages
 
 @dataclass(frozen=True, slots=True)
 class Fragment:
-    """What each format says about one source."""
+    """The parts of all formats for one source."""
 
-    filename: str  # as coverage.py's reporter of the source has it
+    filename: str  # as in coverage.py's reporter of the source
     relative_name: str
     numbers: Numbers
     missing: str  # the last column of the text table
     page: Page
     json_parts: tuple[str, ...]  # to be joined; contexts are one string, however often they occur
-    all_numbers: Numbers  # of XML and LCOV, which report all contexts whatever [report] contexts says
+    all_numbers: Numbers  # of XML and LCOV, which report all contexts regardless of [report] contexts
     xml_branches: tuple[int, int]  # all, taken
     xml_lines: str
     lcov: str
@@ -41,22 +41,22 @@ class Fragment:
 
 @dataclass(frozen=True, slots=True)
 class Made:
-    """A source's fragment, and warnings; no fragment if an error is one that the project ignores."""
+    """A source's fragment and warnings; no fragment after an error that the project ignores."""
 
     fragment: Fragment | None
     warnings: tuple[str, ...]
-    keys: tuple[str, ...] = ()  # of entries of the cache that belong to the source as it is
-    entries: tuple[Entry, ...] = ()  # what the cache should get
+    keys: tuple[str, ...] = ()  # of the cache entries for the present source
+    entries: tuple[Entry, ...] = ()  # new entries for the cache
 
 
 class FragmentMaker:
-    """Makes fragments of one data file's sources; works only under ``sharing.shared_work``.
+    """Creates fragments of one data file's sources; works only under ``sharing.shared_work``.
 
     Args:
-        cov: with the data loaded.
-        style: of the pages.
-        bundles: where the fragments of earlier reports are looked for; ``None``: neither there nor kept.
-        known: what ``shared_work`` was given; it has the facts of the source at work, if they are kept.
+        cov: coverage.py with the data loaded.
+        style: the style of the pages.
+        bundles: the bundles with fragments of earlier reports; ``None``: use and keep none.
+        known: the argument of ``shared_work``; it contains the current source's facts if they are cached.
     """
 
     def __init__(
@@ -71,11 +71,11 @@ class FragmentMaker:
         self._facts = known
 
     def make(self, name: str, links: tuple[str, str]) -> Made:
-        """Return what the reports say about a source, and write its page with links to two others.
+        """Return a source's fragment, and write its page with links to two others.
 
         Raises:
-            CoverageException: it is missing or can't be parsed, and the project doesn't ignore that. A
-                plugin may raise anything.
+            CoverageException: the source is missing or can't be parsed, and the project doesn't ignore that.
+                A plugin may raise anything.
         """
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
@@ -93,7 +93,7 @@ class FragmentMaker:
         return replace(made, warnings=remarks, entries=() if remarks else made.entries)
 
     def _again(self, known: Known, kept: KeptFragment, links: tuple[str, str]) -> Made:
-        """Return what an earlier report said, and write the page that it had."""
+        """Return the fragment of an earlier report, and write its page."""
         source = known.source
         page, entries = None, tuple[Entry, ...]()
         if kept.page:
@@ -106,7 +106,7 @@ class FragmentMaker:
         return Made(fragment, (), known.keys, entries)
 
     def _anew(self, name: str, links: tuple[str, str], known: Known | None) -> Made:
-        # Errors and warnings are coverage.py's own. Of one name there is one source, or none.
+        # Errors and warnings are coverage.py's own. A name has one source or none.
         for source, analysis in get_analysis_to_report(self._cov, [name]):
             kept, fragment = self._fragment(source, analysis, links)
             if known is None or not isinstance(source, sharing.SharedSource):
@@ -115,7 +115,7 @@ class FragmentMaker:
         return Made(None, ())
 
     def relink(self, name: str, page: WrittenPage, links: tuple[str, str]) -> WrittenPage:
-        """Let a page that was written link to two other pages."""
+        """Change the links of an existing page to two other pages."""
         self._data.set_query_contexts(self._cov.config.report_contexts)
         self._rows.forget()
         return self._pages.relink(page, self._cov._get_file_reporter(name), links)

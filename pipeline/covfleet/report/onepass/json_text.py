@@ -1,8 +1,8 @@
-"""A source's member of coverage.json, encoded once, with the contexts put in last.
+"""A source's member of coverage.json, encoded once, with the contexts inserted last.
 
-coverage.py repeats a source's contexts in each of its functions and classes: encoding them each time would
-take time that grows with their product. And the order in which it shows the contexts of a line is that of a
-set, which differs from run to run: so they never come from anywhere but the data file.
+coverage.py repeats a source's contexts in each of its functions and classes, and encoding them each time
+would take time that grows with their product. It shows the contexts of a line in the order of a set, which
+differs from run to run, so the contexts always come from the data file.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from coverage.plugin import FileReporter
 from coverage.results import Analysis
 
 _INDENTED_MARK = re.compile(r'^( *)(.*)"\\u0000(\w+)"', re.MULTILINE)
-_MARK = re.compile(r'()()"\\u0000(\w+)"')  # no other string of the report holds a NUL
+_MARK = re.compile(r'()()"\\u0000(\w+)"')  # no other string in the report contains a NUL
 _ALL = "contexts"
 
 
@@ -32,22 +32,22 @@ class JsonText:
         self._has_arcs = self._data.has_arcs()
         self._reporter = JsonReporter(cov)
         makes = JsonReporter.make_region_data.__code__
-        # Since 7.17.4 a region has the contexts of its own lines only.
+        # Since 7.17.4 a region has only the contexts of its own lines.
         self._by_line = "contexts" in makes.co_varnames[: makes.co_argcount]
 
     def with_marks(self, source: FileReporter, analysis: Analysis) -> str:
         """Return the member, with marks where contexts belong."""
         aside: Any = _ContextsAside(self._has_arcs, self._marks(analysis.filename))
         text = json.dumps(self._reporter.report_one_file(aside, analysis, source), indent=self._indent)
-        # it is a member of a member
+        # It is a member of a member.
         return text.replace("\n", "\n" + 2 * self._indent * " ") if self._indent else text
 
     def order(self, filename: str) -> list[int]:
-        """Return what ``with_marks`` shows of the data beside numbers of lines: their order."""
+        """Return the order of lines with contexts, which also affects the text of ``with_marks``."""
         return list(self._contexts(filename)) if self._shows_contexts and self._by_line else []
 
     def parts(self, text: str, filename: str) -> tuple[str, ...]:
-        """Return the member with its contexts, in parts to be joined: the same string wherever they occur."""
+        """Return the member with its contexts as parts to join; repeated contexts are the same string."""
         if not self._shows_contexts:
             return (text,)
         contexts = self._contexts(filename)
@@ -73,7 +73,7 @@ class JsonText:
 
 @dataclass(frozen=True, slots=True)
 class _ContextsAside:
-    """What the JSON report asks of the data file, with marks for contexts."""
+    """The part of a data file that the JSON report uses, with marks for contexts."""
 
     arcs: bool
     marks: object

@@ -1,4 +1,4 @@
-"""The HTML page of one source, as coverage.py writes it, and what the index pages say of it."""
+"""The HTML page of one source as coverage.py writes it, and the source's part of the index pages."""
 
 from __future__ import annotations
 
@@ -19,12 +19,15 @@ from coverage.templite import Templite
 from covfleet.report.cache.entries import PageText
 from covfleet.report.onepass import sharing
 
-_PREVIOUS, _NEXT = "\0previous\0", "\0next\0"  # stand for the names of other pages; no name holds a NUL
+_PREVIOUS, _NEXT = (
+    "\0previous\0",
+    "\0next\0",
+)  # placeholders for the names of other pages; no name contains a NUL
 
 
 @dataclass(frozen=True, slots=True)
 class PageStyle:
-    """What all pages of one report have in common."""
+    """The data that all pages of one report share."""
 
     statics: dict[str, str]  # the names of style sheets, scripts and pictures
     created_at: str
@@ -34,7 +37,7 @@ class PageStyle:
 class Page:
     """A source in the HTML report."""
 
-    indexes: dict[str, IndexPage]  # by kind of region, with nothing but this source in them
+    indexes: dict[str, IndexPage]  # by kind of region, with only this source in them
     kinds: tuple[tuple[str, str], ...]  # of regions, singular and plural
     written: WrittenPage | None  # None if the report leaves the source out
 
@@ -50,7 +53,7 @@ class WrittenPage:
 
 
 class PageReporter(HtmlReporter):
-    """coverage.py's HTML report, for one source at a time; it writes no index."""
+    """coverage.py's HTML report for one source at a time, without an index."""
 
     def __init__(self, cov: Coverage, style: PageStyle) -> None:
         super().__init__(cov)
@@ -68,7 +71,7 @@ class PageReporter(HtmlReporter):
     def page(
         self, source: FileReporter, analysis: Analysis, links: tuple[str, str]
     ) -> tuple[Page, PageText | None]:
-        """Write a source's page, if the report has one of it; return it, and how to write it again."""
+        """Write a source's page if the report includes it; return the page and its text for the cache."""
         self.index_pages = {"file": self.new_index_page("file", "files")}
         to_report = FileToReport(source, analysis)
         kinds: tuple[tuple[str, str], ...] = ()
@@ -83,13 +86,13 @@ class PageReporter(HtmlReporter):
         return Page(self.index_pages, kinds, written), text
 
     def again(self, source: FileReporter, text: PageText, links: tuple[str, str]) -> WrittenPage:
-        """Write a page as an earlier report had it, but for the links to two others."""
+        """Write a page of an earlier report with links to two other pages."""
         if text.links != links and self._has_links_in_hash:
             text = replace(text, links=links, hash=self._hash(source, links))
         return self._written(FileToReport(source, None), text, links)  # type: ignore[arg-type]
 
     def relink(self, page: WrittenPage, source: FileReporter, links: tuple[str, str]) -> WrittenPage:
-        """Let a written page link to two other pages."""
+        """Change the links of a written page to two other pages."""
         path = Path(page.path)
         content = path.read_bytes()
         old = 2 * self._encoded(page.links)
@@ -101,7 +104,7 @@ class PageReporter(HtmlReporter):
         return replace(page, info=info, links=links, offsets=offsets)
 
     def write_index_page(self, index_page: IndexPage, **kwargs: str) -> str:  # noqa: ARG002
-        """Write nothing: the index is of all sources."""
+        """Write nothing: the index covers all sources."""
         return ""
 
     def _text(self, to_report: FileToReport, links: tuple[str, str]) -> PageText:
@@ -124,7 +127,7 @@ class PageReporter(HtmlReporter):
         self._html = html
 
     def _join(self, path: Path, parts: Sequence[bytes], links: tuple[str, str]) -> tuple[int, ...]:
-        """Write a page from its parts and the links between them; return where the links begin."""
+        """Write a page from its parts and the links between them; return the offsets of the links."""
         offsets, pieces, length = [], [parts[0]], len(parts[0])
         for link, part in zip(2 * self._encoded(links), parts[1:], strict=True):
             offsets.append(length)
@@ -140,7 +143,7 @@ class PageReporter(HtmlReporter):
         return first, second
 
     def _hash(self, source: FileReporter, links: tuple[str, str]) -> str:
-        """Return what coverage.py writes into status.json to know an unchanged page by."""
+        """Return the hash in status.json by which coverage.py recognises an unchanged page."""
         hasher = Hasher()
         hasher.update(source.source().encode("utf-8"))
         add_data_to_hash(self.data, source.filename, hasher)

@@ -1,7 +1,7 @@
-"""What depends on a source's text and the rules of exclusion alone, and how it is kept for the next report.
+"""The result of parsing a source, which depends only on its text and the exclusion rules, and its entry.
 
-Statements, exclusions, arcs and what they mean, regions, tokens: all that coverage.py finds by parsing. Who
-has it for the same text, rules and interpreter needs no parser; only the text is read.
+These are statements, exclusions, arcs and their meanings, regions, tokens: everything that coverage.py finds
+by parsing. With a cached result for the same text, rules and interpreter, only the text needs to be read.
 """
 
 from __future__ import annotations
@@ -24,19 +24,19 @@ class ArcFacts:
 
     arcs: list[Arc]
     meanings: list[tuple[Arc, list[tuple[str | None, str | None]]]]  # why it wasn't taken, what it does
-    jumps: list[tuple[Arc, Any]]  # out of with statements; what an arc becomes differs between versions
+    jumps: list[tuple[Arc, Any]]  # out of with statements; their form differs between versions
     no_branch: list[int]
 
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """A source, parsed."""
+    """A parsed source."""
 
     statements: list[int]
     excluded: list[int]
     multiline: list[tuple[int, int]]  # a line, and the first one of its statement
     regions: list[tuple[str, str, int, list[tuple[int, int]]]]  # kind, name, start, ranges of lines
-    arcs: ArcFacts | None  # None: nobody asked for them
+    arcs: ArcFacts | None  # None: not requested
     tokens: Tokens | None  # by line, class and text
 
 
@@ -44,7 +44,7 @@ _FACTS = TypeAdapter(Facts)
 
 
 def from_entry(content: bytes) -> Facts | None:
-    """Return the facts in an entry of the cache, or ``None`` if it holds none."""
+    """Return the facts in a cache entry, or ``None`` if it is invalid."""
     try:
         return _FACTS.validate_json(content)
     except ValidationError:
@@ -52,14 +52,14 @@ def from_entry(content: bytes) -> Facts | None:
 
 
 def to_entry(facts: Facts) -> bytes:
-    """Return the facts as an entry of the cache. Raises ``ValueError`` if a text can't be encoded."""
+    """Return the facts as a cache entry. Raises ``ValueError`` if a text can't be encoded."""
     return _FACTS.dump_json(facts)
 
 
 def facts_of(
     parser: PythonParser, regions: Iterable[CodeRegion], tokens: Tokens | None, no_branch: set[int] | None
 ) -> Facts:
-    """Return what a parser has found, and what others have found beside it."""
+    """Return the results of a parser, together with regions, tokens and lines without branches."""
     state = vars(parser)
     arcs = None
     if state["_all_arcs"] is not None and no_branch is not None:
@@ -80,7 +80,7 @@ def facts_of(
 
 
 def parser_with(facts: Facts, text: str, filename: str, exclude: str) -> PythonParser:
-    """Return a parser of a text that knows the facts of it already."""
+    """Return a parser of a text with the facts already in it."""
     parser = PythonParser(text=text, filename=filename, exclude=exclude)
     state = vars(parser)
     state[_multiline(state)] = dict(facts.multiline)
@@ -93,7 +93,7 @@ def parser_with(facts: Facts, text: str, filename: str, exclude: str) -> PythonP
 
 
 def regions_of(facts: Facts) -> list[CodeRegion]:
-    """Return functions and classes as coverage.py has them."""
+    """Return functions and classes in coverage.py's form."""
     return [
         CodeRegion(kind, name, start, {line for first, end in ranges for line in range(first, end)})
         for kind, name, start, ranges in facts.regions
@@ -105,7 +105,7 @@ def _multiline(state: dict[str, Any]) -> str:
 
 
 def _ranges(lines: set[int]) -> list[tuple[int, int]]:
-    """Return numbers as pairs: the first one of a row, and the one after the last."""
+    """Return numbers as ranges: pairs of the first number and the one after the last."""
     ranges: list[tuple[int, int]] = []
     for line in sorted(lines):
         if ranges and ranges[-1][1] == line:

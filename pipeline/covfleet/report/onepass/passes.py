@@ -1,4 +1,4 @@
-"""The pass over the sources: in this process, or in several, each of which takes the next when it is free."""
+"""The pass over the sources, in this process or in several, each of which takes the next source when free."""
 
 from __future__ import annotations
 
@@ -27,31 +27,31 @@ from covfleet.report.stock import Configured
 R = TypeVar("R")
 
 Links = tuple[str, str]
-_ENOUGH = 8  # sources for each process; with fewer, starting it costs more than it gains
+_ENOUGH = 8  # sources per process; with fewer, starting it costs more than it saves
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
     """A source to report."""
 
-    name: str  # as the data file has it
+    name: str  # as in the data file
     size_bytes: int
-    links: Links  # the pages before and after its own, if none is left out
+    links: Links  # to the pages before and after its own, if none is left out
 
 
 class Pass(Protocol):
-    """Does what needs a source itself."""
+    """Does the work that needs the sources themselves."""
 
     def make(self, sources: Sequence[Source]) -> list[Made]:
-        """Return what is made of each source, in their order; raise the error of the first that has one."""
+        """Return the result for each source, in their order; raise the first error."""
 
     def relink(self, pages: Sequence[tuple[str, WrittenPage, Links]]) -> list[WrittenPage]:
-        """Let written pages, each given with its source's name, link to two others; return them anew."""
+        """Change the links of written pages, each given with its source's name; return the new pages."""
 
 
 @dataclass(frozen=True, slots=True)
 class Setup:
-    """What every process of a pass works with."""
+    """The input of every process of a pass."""
 
     configured: Configured
     style: PageStyle
@@ -59,17 +59,17 @@ class Setup:
 
     @contextlib.contextmanager
     def maker(self) -> Iterator[FragmentMaker]:
-        """Give what makes fragments in this process."""
+        """Yield a maker of fragments in this process."""
         known: dict[str, Facts] = {}
         with shared_work(known), self.configured() as cov, cov.get_data()._connect():
             yield FragmentMaker(cov, self.style, self.bundles, known)
 
 
 def open_pass(setup: Setup, sources: int, processes: int | None) -> AbstractContextManager[Pass]:
-    """Return a pass in so many processes; by default in as many as there are cores and sources enough.
+    """Return a pass in this many processes; by default as many as there are cores and enough sources for.
 
-    Only a fork gives processes that cost next to nothing to start and see what this one sees, and only a
-    process with one thread can be forked safely: where that isn't so, the pass is made in this process.
+    Only forked processes start at almost no cost and share this one's state, and only a process with a single
+    thread can be forked safely; otherwise the pass runs in this process.
     """
     wanted = processes or min(len(os.sched_getaffinity(0)), sources // _ENOUGH) if _can_fork() else 1
     return _forked(setup, wanted) if wanted > 1 else _here(setup)
@@ -123,8 +123,8 @@ def _results(futures: Sequence[Future[R]]) -> list[R]:
         return [future.result() for future in futures]
     except BrokenProcessPool as error:
         raise PipelineError(
-            "a process that made the reports was killed",
-            hint="The system's log may say why; most often too much memory was used.",
+            "a process that writes the reports was killed",
+            hint="The system log may say why; the most common reason is a lack of memory.",
         ) from error
 
 
@@ -133,9 +133,9 @@ _for_good = ExitStack()
 
 
 def _begin(setup: Setup) -> None:
-    """Prepare a process of the pool, which ends with the process that has forked it."""
+    """Prepare a process of the pool, which ends with the process that forked it."""
     global _maker  # noqa: PLW0603 - the only thing that outlives a task of the pool
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal sends it to all; one decides
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal signals all processes; the parent decides
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_DFL)
     threading.Thread(target=_end_with_parent, daemon=True).start()

@@ -1,6 +1,6 @@
-"""What coverage.py's reports find out anew for each format, found out once for each source.
+"""Share between formats the work that coverage.py's reports repeat for each format.
 
-Its reporters are left as they are; under ``shared_work`` the things that they ask for answer from memory:
+Its reporters stay unchanged; under ``shared_work`` the things that they ask for are answered from memory:
 tokens, regions, narrowed analyses, the rows of the data file. Nothing here decides what a report says.
 """
 
@@ -40,12 +40,12 @@ _REMEMBERED = 1_000  # sets of contexts
 
 @contextlib.contextmanager
 def shared_work(known: Mapping[str, Facts]) -> Iterator[None]:
-    """Let the reporters of this process share what they find out about a source, for the time it runs.
+    """Let the reporters of this process share their results for a source within the block.
 
-    It replaces names in coverage.py's modules: never call it while another thread uses coverage.py.
+    It replaces names in coverage.py's modules: never use it while another thread uses coverage.py.
 
     Args:
-        known: facts of sources by file name, which may come and go meanwhile.
+        known: facts of sources by file name, which may change meanwhile.
     """
     tokens = _LastTokens()
     own: list[tuple[ModuleType, str, object]] = [
@@ -65,7 +65,7 @@ def shared_work(known: Mapping[str, Facts]) -> Iterator[None]:
 
 
 class _LastTokens:
-    """``generate_tokens``, which remembers the last text: the parser's is the HTML page's next."""
+    """``generate_tokens``, which remembers the last text: the HTML page needs the parser's once more."""
 
     def __init__(self) -> None:
         self._text: str | None = None
@@ -80,7 +80,7 @@ class _LastTokens:
 
 
 class SharedSource(PythonFileReporter):
-    """A Python source that is read and parsed once, or not at all where the facts are known."""
+    """A Python source that is read and parsed once, or not at all if the facts are known."""
 
     def __init__(
         self, morf: Any, coverage: Coverage | None = None, known: Mapping[str, Facts] | None = None
@@ -93,7 +93,7 @@ class SharedSource(PythonFileReporter):
 
     @property
     def parser(self) -> PythonParser:
-        """The parsed source. Raises ``NoSource`` and ``NotPython`` as coverage.py's own does."""
+        """The parsed source. Raises ``NoSource`` and ``NotPython`` like coverage.py's own."""
         if self._parser is None:
             assert self.coverage is not None
             exclude = self.coverage._exclude_regex("exclude")
@@ -104,7 +104,7 @@ class SharedSource(PythonFileReporter):
             parser = PythonParser(filename=self.filename, exclude=exclude)
             parser.parse_source()
             finder = RegionFinder()
-            assert parser._ast_root is not None  # until the arcs are asked for
+            assert parser._ast_root is not None  # until the arcs are requested
             finder.handle_node(parser._ast_root)
             self._regions = finder.regions
             self._source = parser.text
@@ -129,14 +129,14 @@ class SharedSource(PythonFileReporter):
         return self._tokens
 
     def learned(self) -> Facts | None:
-        """Return what is known by now, if that is more than what was known before."""
+        """Return the facts, if they are more than those known before."""
         if self._parser is None or (self._facts and self._facts.tokens is self._tokens):
             return None
         return facts_of(self._parser, self.code_regions(), self._tokens, self._no_branch)
 
 
 class SharedAnalysis(Analysis):
-    """An analysis that sorts its missing arcs once, though every format asks for them several times."""
+    """An analysis that sorts its missing arcs only once, although every format asks for them repeatedly."""
 
     def arcs_missing(self) -> list[tuple[int, int]]:
         """Return the arcs that weren't executed, sorted."""
@@ -146,7 +146,7 @@ class SharedAnalysis(Analysis):
         return found
 
     def narrow(self, lines: Iterable[int]) -> Analysis:
-        """Return the part of the analysis in ``lines``, for coverage.py before 7.11."""
+        """Return the part of the analysis for ``lines``, for coverage.py before 7.11."""
         parts = self.__dict__.setdefault("_narrowed", {})
         key = frozenset(lines)
         if key not in parts:
@@ -156,14 +156,14 @@ class SharedAnalysis(Analysis):
 
 
 class SharedNarrower:
-    """coverage.py's ``AnalysisNarrower``, one for all formats that cut a source into the same regions."""
+    """coverage.py's ``AnalysisNarrower``, shared by all formats with the same regions of a source."""
 
     def __init__(self, analysis: Analysis) -> None:
         self._analysis = analysis
         self._shared: _Narrowed | None = None
 
     def add_regions(self, liness: Iterable[set[int]]) -> None:
-        """Prepare regions for ``narrow``. The first ones say with which formats the work is shared."""
+        """Prepare regions for ``narrow``. The first ones decide with which formats the work is shared."""
         regions = [frozenset(lines) for lines in liness]
         if self._shared is None:
             by_regions = self._analysis.__dict__.setdefault("_narrowers", {})
@@ -174,7 +174,7 @@ class SharedNarrower:
         self._shared.add(regions)
 
     def narrow(self, lines: set[int]) -> Analysis:
-        """Return the part of the analysis in ``lines``."""
+        """Return the part of the analysis for ``lines``."""
         assert self._shared is not None
         return self._shared.part(frozenset(lines))
 
@@ -198,12 +198,12 @@ class _Narrowed:
 
 
 class SharedRows:
-    """Makes a data file answer the same question about a source once. Call ``forget`` after each source.
+    """Makes a data file compute each answer about a source only once. Call ``forget`` after each source.
 
     Args:
         data: the data file, whose methods are replaced.
-        ordered: keep the order of the contexts of a line. coverage.py's JSON report shows the order of a set,
-            so it must be that very set; all others sort them.
+        ordered: keep the order of a line's contexts. coverage.py's JSON report shows the order of a set, so
+            it must be that very set; all other reports sort them.
     """
 
     def __init__(self, data: CoverageData, *, ordered: bool) -> None:
@@ -217,12 +217,12 @@ class SharedRows:
         self._forget = [_remember(data, name, ask) for name, ask in questions.items()]
 
     def forget(self) -> None:
-        """Let go of what is known; necessary, too, when the contexts of the query change."""
+        """Forget all answers; also necessary if the contexts of the query change."""
         for forget in self._forget:
             forget()
 
     def _contexts_of_arcs(self, filename: str) -> dict[int, list[str]]:
-        """Do what ``contexts_by_lineno`` does, with a row for each context, not for each arc of it."""
+        """Do the same as ``contexts_by_lineno``, with a row per context instead of a row per arc."""
         data = self._data
         chosen = data._query_context_ids
         only = "" if chosen is None else f" and context_id in ({', '.join('?' * len(chosen))})"
@@ -251,7 +251,7 @@ def _remember(data: CoverageData, name: str, ask: Callable[[str], object]) -> Ca
 
 
 class _SortedContexts:
-    """``human_sorted``, which remembers what it sorted: neighbouring lines mostly ran in the same tests."""
+    """``human_sorted``, which remembers its results: neighbouring lines mostly ran in the same tests."""
 
     def __init__(self) -> None:
         self._sorted: dict[frozenset[str], list[str]] = {}
@@ -269,7 +269,7 @@ class _SortedContexts:
 
 
 class PlainTemplate(Templite):
-    """coverage.py's template of a page, with the fields of a line read directly, not looked up by name."""
+    """coverage.py's template of a page that reads the fields of a line directly instead of by name."""
 
     def _expr_code(self, expr: str) -> str:
         if re.fullmatch(r"line\.\w+", expr):
@@ -279,14 +279,14 @@ class PlainTemplate(Templite):
 
 
 def normal_html(html: str) -> bytes:
-    """Return a page as coverage.py writes it: no blank lines, no white space at the end of a line."""
+    """Return a page as coverage.py writes it: without blank lines and trailing whitespace."""
     page = "\n".join(filter(None, map(str.rstrip, html.split("\n")))).lstrip() + "\n"
     return page.encode("ascii", "xmlcharrefreplace")
 
 
 @contextlib.contextmanager
 def replaced(module: ModuleType, name: str, own: object) -> Iterator[None]:
-    """Give a name of a module another meaning, for a time."""
+    """Replace a name in a module within the block."""
     before = getattr(module, name)
     setattr(module, name, own)
     try:

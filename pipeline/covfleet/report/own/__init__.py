@@ -1,1 +1,1 @@
-"""The reports that coverage.py doesn't have: summary, JUnit, badge, and the words for each verdict."""
+"""The reports that coverage.py doesn't have: summary, JUnit, badge, and the wording of verdicts."""

@@ -1,4 +1,4 @@
-"""The SVG badge: the figure, or the verdict where there is no figure to show."""
+"""The SVG badge: the figure, or the verdict if there is no figure to show."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from decimal import Decimal
 from covfleet.model import Totals, Verdict, floor_percent
 
 _COLOURS = ((90, "#2f855a"), (75, "#4d7c0f"), (60, "#a16207"), (0, "#c2410c"))
-"""From which percentage on; each has a contrast of at least 4.5 to white text."""
+"""Colours by minimum percentage; each has a contrast of at least 4.5 with white text."""
 _GREY, _WARNING = "#57606a", "#9a3412"
 _NARROW, _WIDE = frozenset("iljtfr.:,!| "), frozenset("mwMW%")
 
 
 def badge(totals: Totals, verdict: Verdict) -> str:
-    """Return a badge as SVG: the total to one decimal, rounded down; partial data shows no figure at all."""
+    """Return a badge as SVG: the total to one decimal, rounded down; no figure for partial data."""
     percent = floor_percent(totals.total, 1)
     if verdict == "complete":
         return _svg(f"{percent}%", _colour(percent))
@@ -27,7 +27,7 @@ def _colour(percent: Decimal) -> str:
 
 
 def _width(text: str) -> int:
-    """Estimate the width in pixels at 11 px; ``textLength`` then makes every font keep to it."""
+    """Estimate the width in pixels at 11 px; ``textLength`` then enforces it for every font."""
     return round(sum(3.9 if char in _NARROW else 10.5 if char in _WIDE else 6.9 for char in text))
 
 

@@ -1,4 +1,4 @@
-"""The figures behind the reports, from coverage.py's own: counts, never rounded percentages."""
+"""The figures of the reports, from coverage.py's own: counts, never rounded percentages."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class FileFigures:
 
     @property
     def share(self) -> Fraction:
-        """The covered share, 0 to 1; 1 for a file with nothing to cover."""
+        """The covered share, 0 to 1; 1 for a file without anything to cover."""
         return 1 - Fraction(self.missing, self.units) if self.units else Fraction(1)
 
 

@@ -1,4 +1,4 @@
-"""JUnit XML, in the dialect of pytest's own ``--junitxml``, which Jenkins and others read."""
+"""JUnit XML in the dialect of pytest's own ``--junitxml``, which Jenkins and others read."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from covfleet.model import TestOutcome
 
 _KEPT_CHARS = 32_768
 _ILLEGAL = re.compile("[^\t\n\r -\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-"""What XML 1.0 forbids, section 2.2: control characters, halves of surrogates, U+FFFE and U+FFFF."""
+"""Characters that XML 1.0 forbids (section 2.2): control characters, surrogates, U+FFFE and U+FFFF."""
 
 
 def write_junit(outcomes: Sequence[TestOutcome], path: Path) -> None:
-    """Write the outcomes to ``path``, in the order given.
+    """Write the outcomes to ``path``, in the given order.
 
     Failed tests are failures; broken set-ups, crashed and timed-out tests are errors; expected failures are
-    skipped, as pytest has it. Output beyond 32,768 characters a test is cut in the middle, and says so.
+    skipped, as in pytest. Output beyond 32,768 characters per test is cut in the middle, with a note.
     """
     kinds = [_kind(outcome) for outcome in outcomes]
     suite = ET.Element(
@@ -66,7 +66,7 @@ def _case(outcome: TestOutcome) -> ET.Element:
 
 
 def _names(test: str) -> tuple[str, str]:
-    """Return class name and name of a test id, as ``mangle_test_address`` of pytest's junitxml has them."""
+    """Return class name and name of a test id like ``mangle_test_address`` in pytest's junitxml."""
     address, bracket, parameters = test.partition("[")
     path, *rest = address.split("::")
     names = [re.sub(r"\.py$", "", path.replace("/", ".")), *rest]
@@ -78,7 +78,7 @@ def _shortened(output: str) -> str:
     if left_out <= 0:
         return output
     half = _KEPT_CHARS // 2
-    return f"{output[:half]}\n[… covfleet left out {left_out:,} characters …]\n{output[-half:]}"
+    return f"{output[:half]}\n[… covfleet omitted {left_out:,} characters …]\n{output[-half:]}"
 
 
 def _legal(text: str) -> str:

@@ -1,4 +1,4 @@
-"""The summary of a build: what a reader wants to know first, once for Markdown, terminal and programs."""
+"""The summary of a build, with the most important facts first, for Markdown, terminal and programs."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _SHOWN_FILES = 10
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """A test that failed, in one line."""
+    """A failed test in one line."""
 
     id: str
     outcome: Outcome
@@ -53,7 +53,7 @@ class LowFile:
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """``summary.json``: the reports in short. Lists are cut; the counts beside them aren't."""
+    """``summary.json``: the reports in short. Lists are truncated; the counts beside them aren't."""
 
     commit: str
     build: str
@@ -68,7 +68,7 @@ class Summary:
     problems_count: int
     test_time_s: float
     longest_shard_s: float
-    balance: float  # the busiest shard's time against the mean
+    balance: float  # the busiest shard's time relative to the mean
     shards: tuple[ShardShare, ...]
     lowest_files: tuple[LowFile, ...]
     notes: tuple[str, ...]
@@ -76,22 +76,22 @@ class Summary:
 
     @property
     def tests_run(self) -> int:
-        """How many tests have an outcome."""
+        """The number of tests with an outcome."""
         return sum(self.outcomes.values())
 
     @property
     def meaning(self) -> str:
-        """What the verdict means, in a sentence."""
+        """The meaning of the verdict in a sentence."""
         return MEANING[self.verdict]
 
     @property
     def outcomes_line(self) -> str:
-        """The outcomes in words, most frequent first."""
+        """The outcomes in words, the most frequent first."""
         return ", ".join(f"{number:,} {outcome}" for outcome, number in Counter(self.outcomes).most_common())
 
     @property
     def shares(self) -> tuple[tuple[str, Decimal, int, int], ...]:
-        """Name, percent (rounded down), covered and total of each kind of figure that was measured."""
+        """Name, percent (rounded down), covered and total of each measured kind of figure."""
         totals = self.totals
         covered = totals.covered_statements + totals.covered_branches
         every = totals.statements + totals.branches
@@ -139,8 +139,10 @@ def summarise(
 
 
 def _failure(test: str, failed: dict[str, TestOutcome]) -> Failure:
-    known = failed.get(test)
-    return Failure(test, known.outcome if known else "failed", one_line(known.message) if known else "")
+    outcome = failed.get(test)
+    return Failure(
+        test, outcome.outcome if outcome else "failed", one_line(outcome.message) if outcome else ""
+    )
 
 
 def read_summary(out: Path) -> Summary:
@@ -150,7 +152,7 @@ def read_summary(out: Path) -> Summary:
 
 
 def to_markdown(summary: Summary) -> str:
-    """Return the summary as Markdown (GitHub's dialect), safe against whatever its texts hold."""
+    """Return the summary as Markdown (GitHub's dialect) with all texts escaped."""
     environment = Environment(
         loader=FileSystemLoader(resource("templates/report")),
         undefined=StrictUndefined,

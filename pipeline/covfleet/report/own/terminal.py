@@ -1,4 +1,4 @@
-"""The summary on a terminal; without one, the same words in plain lines."""
+"""The summary on a terminal; without one, the same text in plain lines."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ _SHOWN_FILES = 5
 
 
 def print_summary(console: Console, out: Path) -> None:
-    """Print the summary of the reports in ``out``: the verdict, the figures, what failed, where to read on.
+    """Print the summary of the reports in ``out``: verdict, figures, failures and the HTML report's path.
 
-    Shards and least covered files are for people: they are left out when the console is no terminal.
+    Shards and least covered files are for humans: they are left out if the console isn't a terminal.
     """
     summary = read_summary(out)
     parts = [_verdict(summary), _figures(summary), *_problems(summary), *_failures(summary)]
@@ -40,7 +40,7 @@ def print_summary(console: Console, out: Path) -> None:
         if console.is_terminal:
             console.print(Padding(part, (0, 2)))
         else:
-            console.print(part, soft_wrap=True)  # whole lines: a log has no width
+            console.print(part, soft_wrap=True)  # unwrapped lines: a log has no width
 
 
 def _verdict(summary: Summary) -> Text:
@@ -52,9 +52,9 @@ def _figures(summary: Summary) -> Text:
     rows = [(name, f"{share}%", f"{part:,} of {whole:,}") for name, share, part, whole in summary.shares]
     rows.append(("Tests", f"{summary.tests_run:,}", summary.outcomes_line or "none ran"))
     if summary.shards:
-        shards = f"{counted(len(summary.shards), 'shard')}, {duration(summary.test_time_s)} in all"
+        shards = f"{counted(len(summary.shards), 'shard')}, {duration(summary.test_time_s)} in total"
         rows.append(("Duration", duration(summary.longest_shard_s), shards))
-        rows.append(("Balance", f"{summary.balance:.2f}", "busiest shard against the mean"))
+        rows.append(("Balance", f"{summary.balance:.2f}", "busiest shard relative to the mean"))
     width = max(len(figure) for _, figure, _ in rows)
     lines = [
         Text.assemble(f"{name:<10}", (f"{value:>{width}}", "bold"), f"  {more}") for name, value, more in rows

@@ -1,4 +1,4 @@
-"""What each verdict means, in the words of every report, and the marks on reports that aren't complete."""
+"""The meaning of each verdict, in the same words in every report, and the marks on incomplete reports."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ MEANING: dict[Verdict, str] = {
 
 
 def heading(title: str, verdict: Verdict) -> str:
-    """Return a report's title, with the verdict in front of it unless that is "complete"."""
+    """Return a report's title, prefixed with the verdict unless that is "complete"."""
     return title if verdict == "complete" else f"{verdict.upper()}: {title}"
 
 
 def banner_css(verdict: Verdict) -> str:
-    """Return a style sheet that puts the verdict on top of every page of coverage.py's HTML report."""
+    """Return a style sheet that shows the verdict at the top of every page of coverage.py's HTML report."""
     return f"""
 body::before {{
     content: "{verdict.upper()}: {MEANING[verdict]}";
@@ -30,7 +30,7 @@ body::before {{
 
 
 def mark(folder: Path, verdict: Verdict) -> None:
-    """Write the verdict into the reports for programs, where each format has room for it.
+    """Write the verdict into the reports for programs, in a place that each format allows.
 
     XML gets a comment, JSON a member "covfleet", LCOV a test name, the text table a first line.
     """
