@@ -66,12 +66,14 @@ class ImageRef:
 
 @dataclass(frozen=True, slots=True)
 class Environment:
-    """The versions that the application's interpreter reports."""
+    """The versions and paths that the application's interpreter reports; the project's paths are relative."""
 
     python: str
     pytest: str  # empty: not installed, and not needed for command groups
     coverage: str
     platform: str = ""
+    executable: str = ""
+    prefix: str = ""  # of its environment
 
 
 @dataclass(frozen=True, slots=True)

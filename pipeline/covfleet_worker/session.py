@@ -89,7 +89,15 @@ def environment() -> dict[str, str]:
         "pytest": installed_version("pytest"),
         "coverage": coverage.__version__,
         "platform": sys.platform,
+        "executable": in_project(sys.executable),
+        "prefix": in_project(sys.prefix),
     }
+
+
+def in_project(path: str) -> str:
+    """Return a path relative to the project if it lies there: workspaces of one project have many names."""
+    root = os.path.join(os.getcwd(), "")
+    return path[len(root) :] if path.startswith(root) else path
 
 
 def installed_version(package: str) -> str:

@@ -19,12 +19,11 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import IO, Any, Self
 
-import zstandard
-
 from covfleet.combine.contents import CheckedData, Paths
 from covfleet.combine.schema import create
 from covfleet.combine.union import Union, connect
 from covfleet.errors import ConfigurationError
+from covfleet.store import zstd
 
 _TABLES = """
     begin;
@@ -40,6 +39,7 @@ _DROP = """
     drop table covfleet_merged;
     commit;
 """
+_LARGEST_RECORD = 2**31  # bytes; records hold paths, and a project has a hundred thousand at most
 _FORMAT = 1  # of the records; a union in another format is started anew
 _MOST_FREE = 0.25  # of the pages: beyond it, the space that the records leave is worth reclaiming
 _NOTE_PATH = "insert or replace into main.covfleet_place values (?, ?)"
@@ -221,11 +221,11 @@ def _remove(file: Path) -> None:
 def _packed(data: CheckedData) -> bytes:
     executed = None if data.executed == data.files else list(data.executed)
     fields = [data.name, data.branch, list(data.files), executed, data.contexts, data.tracers]
-    return zstandard.compress(json.dumps(fields).encode(), level=1)
+    return zstd.pack(json.dumps(fields).encode(), level=1)
 
 
 def _unpacked(packed: bytes) -> CheckedData:
-    name, branch, files, executed, contexts, tracers = json.loads(zstandard.decompress(packed))
+    name, branch, files, executed, contexts, tracers = json.loads(zstd.unpack(packed, _LARGEST_RECORD))
     measured = Paths(map(sys.intern, files))  # shards name the same files: keep each name once
     return CheckedData(
         path=Path(name),  # no longer an existing file

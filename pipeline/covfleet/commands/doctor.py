@@ -74,7 +74,7 @@ def command(call: Call, *, measure: bool, seconds: float) -> int:
             settings=lambda: session.settings,
             checkout=lambda: session.checkout,
             reports=lambda: _reports(session),
-            launcher=lambda _settings: session.launcher(""),
+            launcher=lambda _settings: session.processes(),
             engine=lambda _settings: session.engine,
             store=lambda _settings: session.store,
             probe_store=transfer.probe_conditions,

@@ -179,15 +179,16 @@ def _interpreter(subject: Subject, settings: Settings) -> Check:
     if settings.executor == "docker":
         return Check(name, "ok", "the image's own; checked when the tests are planned")
     with tempfile.TemporaryDirectory(prefix="covfleet-doctor-") as folder:
-        spec = WorkerSpec("covfleet-doctor", {}, Path(folder))
-        with WorkerClient(subject.launcher(settings), spec, exploring(settings)) as worker:
+        launcher, spec = subject.launcher(settings), WorkerSpec("covfleet-doctor", {}, Path(folder))
+        with WorkerClient(launcher, spec, exploring(settings)) as worker:
             ready = worker.start(START_TIMEOUT_S)
     found = ready.environment
     pytest = f"pytest {found.pytest}" if found.pytest else "no pytest"
     measurement = ready.measurement
     cost = expected(measurement.core, contexts=measurement.contexts)
     detail = f"{found.python}, {pytest}, coverage {found.coverage} ({measurement.core}"
-    check = Check(name, "ok", f"{detail}: expect {cost})" if cost else f"{detail})")
+    detail = f"{detail}: expect {cost})" if cost else f"{detail})"
+    check = Check(name, "ok", f"{detail}; {launcher.interpreter}")
     if ready.measurement.core == "pytrace" and settings.core != "pytrace":
         fix = "Install coverage from a binary wheel or with a compiler: without its C tracer it is slow."
         return replace(check, status="warn", fix=fix)

@@ -57,9 +57,16 @@ class WorkerSpec:
 class WorkerLauncher(Protocol):
     """Starts workers as plain subprocesses, or each in its own container."""
 
+    @property
+    def interpreter(self) -> str:
+        """What workers run on, and why; for humans."""
+
+    def to_install(self, *requirements: str) -> str:
+        """Return what to do, ready to be pasted, so that workers find these packages."""
+
     def launch(self, spec: WorkerSpec) -> Worker:
         """Start a worker.
 
         It runs ``<python> <worker> <output folder as the worker sees it>`` in the project's folder.
-        Raises ``WorkerError`` or ``EngineError`` if it can't be started.
+        Raises ``ConfigurationError``, ``WorkerError`` or ``EngineError`` if it can't be started.
         """

@@ -17,6 +17,7 @@ from coverage import Coverage
 from coverage.exceptions import CoverageWarning
 
 from covfleet.errors import ConfigurationError
+from covfleet.settings.installation import to_extend
 
 Configured = Callable[[], AbstractContextManager[Coverage]]
 """Opens coverage.py with the data loaded and the settings of all formats, in any process."""
@@ -71,7 +72,7 @@ def _check_plugin(name: str) -> None:
     except ImportError as error:
         raise ConfigurationError(
             f"the plugin {name!r} of the project's coverage configuration can't be imported: {error}",
-            hint=f"Install it into covfleet's own environment, for example: pip install {name}",
+            hint=f"Reports need it beside covfleet: {to_extend(package=name)}",
         ) from error
 
 

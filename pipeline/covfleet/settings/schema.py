@@ -201,7 +201,8 @@ class Ec2Settings(Section):
     requirement: str = Field(
         default="covfleet",
         pattern=r"^[0-9A-Za-z][^\s'\"$`\\]*$",
-        description="Requirement that pip installs on the machines: covfleet, covfleet==0.2, or a URL.",
+        description="Requirement that pip installs on the machines: covfleet, covfleet==0.2, or a URL; with "
+        "[jenkins], if builds check the generated files for drift.",
     )
 
 
@@ -288,7 +289,8 @@ class Settings(Section):
     )
     python: str | None = Field(
         default=None,
-        description="Interpreter of the application, for plain processes; by default its .venv's.",
+        description="Interpreter that runs the tests, for plain processes: a file, an environment's folder "
+        "or a command; by default that of the active environment, or the project's own.",
     )
     pytest: bool = Field(
         default=True,

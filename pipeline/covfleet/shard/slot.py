@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from covfleet.errors import ConfigurationError, WorkerKilledError
 from covfleet.model import Batch, BatchResult, CoresCompared, DataFile, TestOutcome
@@ -48,6 +48,7 @@ class Slot:
         self._progress = BatchProgress()
         self._root = ""
         self._carried: tuple[DataFile, ...] = ()
+        self._remarks: tuple[str, ...] = ()  # on the workers, for every result
 
     def __enter__(self) -> Slot:
         return self
@@ -150,15 +151,22 @@ class Slot:
 
     def _check(self, ready: Ready) -> None:
         plan = self._request.plan
+        place = replace(
+            plan.environment, executable=ready.environment.executable, prefix=ready.environment.prefix
+        )
         for what, here, planned in (
             ("measures", ready.measurement, plan.measurement),
-            ("runs", ready.environment, plan.environment),
+            ("runs", ready.environment, place),
         ):
             if here != planned:
                 raise ConfigurationError(
                     f"shard {self._request.shard} {what} {here}, but the build was planned with {planned}",
                     hint="Use the same image (or interpreter) and settings for the plan and for every shard.",
                 )
+        if place != plan.environment:
+            planned_place = f"{plan.environment.executable} of {plan.environment.prefix}"
+            remark = f"ran {place.executable} of {place.prefix}, in the same versions as {planned_place}"
+            self._remarks = (f"{remark}, for which the build was planned",)
 
     # ---- delivery
 
@@ -181,7 +189,7 @@ class Slot:
             core=plan.measurement.core,
             outcomes=bounded(outcomes),
             data_files=(*self._carried, *self._upload()),
-            notes=notes,
+            notes=(*notes, *self._remarks),
             root=self._root,
             cores=cores,
         )

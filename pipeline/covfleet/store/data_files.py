@@ -17,14 +17,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-import zstandard
-
 from covfleet.model import DataFile
 from covfleet.ports.narration import Progress
 from covfleet.ports.object_store import ObjectStore
+from covfleet.store import zstd
 from covfleet.store.keys import CommitKeys, packed_name
 from covfleet.store.parallel import for_each
-from covfleet.store.sources import LARGEST_WINDOW
 from covfleet.store.transfer import download_all, upload_all
 
 LARGEST_BYTES = 5 * 1024**3  # S3's limit for an object uploaded in one request
@@ -112,20 +110,15 @@ def unpack(path: Path, file: DataFile) -> None:
     if file.compression == "none":
         return
     packed = packed_path(path)
-    decompressor = zstandard.ZstdDecompressor(max_window_size=LARGEST_WINDOW)
     left = file.size_bytes
     try:
-        with (
-            packed.open("rb") as source,
-            decompressor.stream_reader(source) as stream,
-            path.open("wb") as out,
-        ):
+        with packed.open("rb") as source, zstd.reader(source) as stream, path.open("wb") as out:
             while chunk := stream.read(_CHUNK):
                 left -= len(chunk)
                 if left < 0:
                     raise UnpackingError(f"decompresses to more than its {file.size_bytes} bytes")
                 out.write(chunk)
-    except zstandard.ZstdError as error:
+    except zstd.DAMAGE as error:
         raise UnpackingError(f"can't be decompressed: {error}") from error
     finally:
         packed.unlink()
@@ -133,7 +126,6 @@ def unpack(path: Path, file: DataFile) -> None:
 
 def _pack(path: Path, file: DataFile) -> tuple[Path, DataFile]:
     packed = packed_path(path)
-    compressor = zstandard.ZstdCompressor(level=_LEVEL, write_checksum=True)
     with path.open("rb") as source, packed.open("wb") as out:
-        compressor.copy_stream(source, out, size=file.size_bytes)
+        zstd.copy_packed(source, out, file.size_bytes, _LEVEL)
     return packed, replace(file, compression="zstd", stored_bytes=packed.stat().st_size)

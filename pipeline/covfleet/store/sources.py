@@ -23,11 +23,10 @@ import tempfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePosixPath
 
-import zstandard
-
 from covfleet.errors import ConfigurationError, IncompleteDataError
 from covfleet.files import sha256_of
 from covfleet.model import SourceFile
+from covfleet.store import zstd
 from covfleet.text import listed
 
 MOST_BYTES = 1024**3  # total of all files
@@ -37,7 +36,6 @@ _TEMPLATES = frozenset(
     {".html", ".htm", ".txt", ".jinja", ".jinja2", ".j2", ".mako", ".tmpl", ".tpl", ".sh", ".bash", ".sql"}
 )
 _SETTINGS = frozenset({".coveragerc", ".coveragerc.toml", "pyproject.toml", "setup.cfg", "tox.ini"})
-LARGEST_WINDOW = 2**27  # bytes of memory that an archive may demand of zstd
 _TAR_OVERHEAD = 4096  # bytes per file, with room for a long name
 
 
@@ -78,9 +76,8 @@ def pack(root: Path, manifest: Sequence[SourceFile], out: Path) -> None:
     """
     with tempfile.NamedTemporaryFile(dir=out.parent, prefix=".packing-", delete=False) as unfinished:
         try:
-            compressor = zstandard.ZstdCompressor(level=3, write_checksum=True)
             with (
-                compressor.stream_writer(unfinished, closefd=False) as stream,
+                zstd.writer(unfinished, level=3) as stream,  # type: ignore[arg-type]
                 tarfile.open(fileobj=stream, mode="w|", format=tarfile.PAX_FORMAT) as tar,
             ):
                 for source in sorted(manifest, key=lambda source: source.path):
@@ -103,14 +100,13 @@ def unpack(archive: Path, dest: Path, manifest: Sequence[SourceFile]) -> None:
     """
     dest.mkdir(parents=True, exist_ok=True)
     wanted = {source.path: source.sha256 for source in manifest}
-    decompressor = zstandard.ZstdDecompressor(max_window_size=LARGEST_WINDOW)
     try:
-        with archive.open("rb") as file, decompressor.stream_reader(file) as stream:
+        with archive.open("rb") as file, zstd.reader(file) as stream:
             bounded = _Bounded(stream, MOST_BYTES + _TAR_OVERHEAD * (len(wanted) + 1))
             with tarfile.open(fileobj=bounded, mode="r|") as tar:  # type: ignore[call-overload]
                 for member in tar:
                     _extract(tar, member, dest, wanted)
-    except (tarfile.TarError, zstandard.ZstdError, EOFError, ValueError) as error:
+    except (tarfile.TarError, *zstd.DAMAGE, ValueError) as error:
         raise IncompleteDataError(f"the archive of the sources is damaged: {error}") from error
     if wanted:
         raise IncompleteDataError(f"the archive of the sources lacks {listed(sorted(wanted), 1)}")
@@ -119,7 +115,7 @@ def unpack(archive: Path, dest: Path, manifest: Sequence[SourceFile]) -> None:
 class _Bounded:
     """A stream with a limit on the bytes read: it stops a decompression bomb, whatever its headers claim."""
 
-    def __init__(self, stream: zstandard.ZstdDecompressionReader, limit: int) -> None:
+    def __init__(self, stream: io.BufferedIOBase, limit: int) -> None:
         self._stream = stream
         self._left = limit
 

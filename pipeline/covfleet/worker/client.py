@@ -6,6 +6,7 @@ The other end is ``pipeline/covfleet_worker``, which documents the protocol.
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -23,6 +24,9 @@ GRACE_S = 5.0
 
 OLDEST_COVERAGE = Version("7.10.6")
 OLDEST_PYTEST = Version("7")
+
+_TOO_OLD = re.compile(r'covfleet_worker/__main__\.py", line \d+\n(.*\n){1,3}SyntaxError: ')
+"""How an interpreter ends that can't read the worker: one that is older than Python 3.9."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +77,7 @@ class WorkerClient:
 
     def __init__(self, launcher: WorkerLauncher, spec: WorkerSpec, options: StartOptions) -> None:
         self._options = options
+        self._launcher = launcher
         self._worker: Worker = launcher.launch(spec)
 
     def __enter__(self) -> WorkerClient:
@@ -97,14 +102,14 @@ class WorkerClient:
         ready = parse_event(line)
         if not isinstance(ready, Ready):
             raise WorkerError(f"the worker started with {line[:200]!r} instead of reporting that it is ready")
-        check_environment(ready.environment, needs_pytest=self._options.pytest)
+        check_environment(ready.environment, self._launcher, needs_pytest=self._options.pytest)
         return ready
 
     def _first_line(self, timeout_s: float) -> bytes:
         try:
             line = self._worker.receive(timeout_s)
         except EOFError:
-            raise _failed_to_start(self.stop(GRACE_S)) from None
+            raise self._failed_to_start() from None
         if line is None:
             self.stop(0)
             raise WorkerError(
@@ -112,6 +117,19 @@ class WorkerClient:
                 hint="Check whether a module that is imported at start-up waits for something.",
             )
         return line
+
+    def _failed_to_start(self) -> WorkerError | ConfigurationError:
+        ended = self.stop(GRACE_S)
+        tail = "\n".join(ended.stderr_tail.splitlines()[-20:])
+        if "No module named 'coverage'" in tail:
+            return _unfit("no coverage", self._launcher, needs_pytest=self._options.pytest)
+        if _TOO_OLD.search(tail):
+            return ConfigurationError(
+                f"the application's interpreter is older than Python 3.9 ({self._launcher.interpreter})",
+                hint="Name a newer one: --python, or `python` in [tool.covfleet].",
+            )
+        kind = WorkerKilledError if ended.code < 0 else WorkerError
+        return kind(f"the worker ended early ({ended}); the end of its output:\n{tail or '(nothing)'}")
 
     def collect(self, timeout_s: float) -> Collection:
         """Return the result of pytest's collection.
@@ -134,7 +152,7 @@ class WorkerClient:
         try:
             line = self._worker.receive(max(0.0, timeout_s))
         except EOFError:
-            raise _failed_to_start(self.stop(GRACE_S)) from None
+            raise self._failed_to_start() from None
         return None if line is None else parse_event(line)
 
     def run(self, tests: Sequence[str], imports: Sequence[str] = ()) -> None:
@@ -170,36 +188,29 @@ class WorkerClient:
         return self._worker.stop(grace_s)
 
 
-def check_environment(environment: Environment, *, needs_pytest: bool) -> None:
+def check_environment(environment: Environment, launcher: WorkerLauncher, *, needs_pytest: bool) -> None:
     """Check that the application's coverage and pytest are usable.
 
     Raises:
         ConfigurationError: pytest is missing, or either is too old.
     """
     if Version(environment.coverage) < OLDEST_COVERAGE:
-        raise ConfigurationError(
-            f"the application's coverage {environment.coverage} is too old",
-            hint="Install coverage 7.10.6 or newer in the application's environment.",
-        )
+        found = f"coverage {environment.coverage}, which is too old"
+        raise _unfit(found, launcher, needs_pytest=needs_pytest)
     if not needs_pytest:
         return
     if not environment.pytest:
-        raise ConfigurationError(
-            "the application's environment has no pytest",
-            hint="Install pytest 7 or newer there, or set `pytest = false` and use command groups.",
-        )
+        error = _unfit("no pytest", launcher, needs_pytest=True)
+        error.hint += " — or, for command groups only, set `pytest = false` in [tool.covfleet]"
+        raise error
     if Version(environment.pytest) < OLDEST_PYTEST:
-        raise ConfigurationError(
-            f"the application's pytest {environment.pytest} is too old", hint="Install pytest 7 or newer."
-        )
+        raise _unfit(f"pytest {environment.pytest}, which is too old", launcher, needs_pytest=True)
 
 
-def _failed_to_start(ended: WorkerExit) -> WorkerError | ConfigurationError:
-    tail = "\n".join(ended.stderr_tail.splitlines()[-20:])
-    if "No module named 'coverage'" in tail:
-        return ConfigurationError(
-            "the application's environment has no coverage",
-            hint="Install coverage 7.10.6 or newer there.",
-        )
-    kind = WorkerKilledError if ended.code < 0 else WorkerError
-    return kind(f"the worker ended early ({ended}); the end of its output:\n{tail or '(nothing)'}")
+def _unfit(found: str, launcher: WorkerLauncher, *, needs_pytest: bool) -> ConfigurationError:
+    """Return the error of an environment that lacks something, with the command that makes up for it."""
+    wanted = [f"coverage>={OLDEST_COVERAGE}", *([f"pytest>={OLDEST_PYTEST}"] if needs_pytest else [])]
+    return ConfigurationError(
+        f"the application's environment has {found} ({launcher.interpreter})",
+        hint=f"Install what is missing there: {launcher.to_install(*wanted)}",
+    )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import os
+import shlex
 import time
 from collections.abc import Mapping
 from contextlib import suppress
@@ -60,6 +61,15 @@ class DockerLauncher:
     python: str
     env: Mapping[str, str]
     worker: Path
+
+    @property
+    def interpreter(self) -> str:
+        """What workers run on."""
+        return f"{self.python} of the image {self.image}"
+
+    def to_install(self, *requirements: str) -> str:
+        """Return the line that the application's Dockerfile lacks."""
+        return "RUN " + shlex.join([self.python, "-m", "pip", "install", *requirements])
 
     def launch(self, spec: WorkerSpec) -> DockerWorker:
         """Start a worker; first remove a leftover container of ours with the same name.

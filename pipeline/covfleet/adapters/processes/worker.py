@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import selectors
 import signal
@@ -10,11 +11,13 @@ import threading
 from collections.abc import Mapping
 from pathlib import Path
 
-from covfleet.errors import WorkerError
+from covfleet.errors import ConfigurationError, WorkerError
 from covfleet.ports.worker import WorkerExit, WorkerSpec
+from covfleet.settings.installation import to_install
 
 STDERR_TAIL_BYTES = 64 * 1024
 _READ_BYTES = 1 << 16
+_NOT_RUNNABLE = {errno.ENOENT, errno.ENOTDIR, errno.EACCES, errno.ENOEXEC, errno.EISDIR}
 _KEPT_FROM_TESTS = ("AWS_", "COVFLEET_", "COVERAGE_", "PYTEST_XDIST_", "PYTEST_CURRENT_TEST", "COV_CORE_")
 
 
@@ -30,16 +33,31 @@ def tests_environment(environ: Mapping[str, str], extra: Mapping[str, str]) -> d
 
 
 class ProcessLauncher:
-    """Starts workers with the application's interpreter, each in its own process group."""
+    """Starts workers with the application's interpreter, each in its own process group.
 
-    def __init__(self, python: str, project: Path, environment: Mapping[str, str], worker: Path) -> None:
+    ``interpreter`` says which it is, and why, for humans.
+    """
+
+    def __init__(
+        self, python: str, project: Path, environment: Mapping[str, str], worker: Path, interpreter: str = ""
+    ) -> None:
         self._python = python
+        self.interpreter = interpreter or python
         self._project = project
         self._environment = dict(environment)
         self._worker = worker
 
+    def to_install(self, *requirements: str) -> str:
+        """Return the command that installs packages into the workers' environment, ready to be pasted."""
+        return to_install(Path(self._python), *requirements)
+
     def launch(self, spec: WorkerSpec) -> ProcessWorker:
-        """Start a worker. Raises ``WorkerError`` if the interpreter can't run."""
+        """Start a worker.
+
+        Raises:
+            ConfigurationError: there is no such interpreter, or it can't be run here.
+            WorkerError: the machine can't start one more process.
+        """
         command = [self._python, str(self._worker), str(spec.output_dir)]
         try:
             process = subprocess.Popen(
@@ -52,9 +70,10 @@ class ProcessLauncher:
                 start_new_session=True,
             )
         except OSError as error:
-            raise WorkerError(
-                f"can't run the application's interpreter {self._python}: {error.strerror}",
-                hint="Set `python` in [tool.covfleet] to the interpreter that runs the tests.",
+            kind = ConfigurationError if error.errno in _NOT_RUNNABLE else WorkerError
+            raise kind(
+                f"can't run the application's interpreter {self.interpreter}: {error.strerror}",
+                hint="Name the interpreter that runs the tests: --python, or `python` in [tool.covfleet].",
             ) from error
         return ProcessWorker(process)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -106,9 +107,10 @@ def _takes_call(function: Callable[..., Any]) -> Callable[..., Any]:
     return called
 
 
-def _setting(name: str, what: str, *, metavar: str) -> Decorator:
+def _setting(name: str, what: str, *, metavar: str, callback: Callable[..., Any] | None = None) -> Decorator:
     variable = "COVFLEET_" + _KEYS[name].replace(".", "__").upper()
-    return click.option("--" + name.replace("_", "-"), name, metavar=metavar, help=f"{what} [{variable}]")
+    flag = "--" + name.replace("_", "-")
+    return click.option(flag, name, metavar=metavar, help=f"{what} [{variable}]", callback=callback)
 
 
 def _switch(name: str, what: str) -> Decorator:
@@ -120,6 +122,11 @@ def _switch(name: str, what: str) -> Decorator:
 def _note_verbose(ctx: click.Context, _parameter: click.Parameter, value: bool) -> bool:  # noqa: FBT001
     ctx.ensure_object(Invocation).verbose = value
     return value
+
+
+def _from_here(_ctx: click.Context, _parameter: click.Parameter, value: str | None) -> str | None:
+    """Complete a path that is relative to this folder; otherwise it is the project's, or a command."""
+    return str(Path.cwd() / value) if value and os.sep in value and Path(value).exists() else value
 
 
 def _words(
@@ -164,8 +171,10 @@ _FLAGS: dict[str, Decorator] = {
     ),
     "python": _setting(
         "python",
-        "The application's interpreter, for plain processes; by default its virtual environment's.",
-        metavar="PATH",
+        "Interpreter that runs the tests, for plain processes: a file, an environment's folder or a command; "
+        "by default that of the active environment, or the project's own.",
+        metavar="PATH_OR_COMMAND",
+        callback=_from_here,
     ),
     "branch_coverage": _switch(
         "branch_coverage", "Measure branch coverage; by default as the project's coverage settings say."

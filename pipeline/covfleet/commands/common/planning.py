@@ -36,6 +36,8 @@ def _described(plan: Plan) -> str:
     lines = [
         f"build   {plan.build}",
         f"commit  {plan.commit} ({plan.branch})",
+        f"python  {plan.environment.python}, {plan.environment.executable}",
+        f"python  {plan.environment.python}, {plan.environment.executable}",
         f"tests   {len(plan.tests):,} in {counted(len(plan.batches), 'batch')}",
         "",
         "shard  batches  tests  expected",

@@ -19,7 +19,8 @@ import click
 
 from covfleet.adapters.clock import SystemClock
 from covfleet.adapters.git import GitTree
-from covfleet.adapters.processes.launchers import WORKER, process_launcher
+from covfleet.adapters.processes.interpreters import Interpreter
+from covfleet.adapters.processes.launchers import WORKER, process_launcher, project_interpreter
 from covfleet.adapters.stores import open_store
 from covfleet.commands.common.options import Call
 from covfleet.errors import ConfigurationError, EngineError
@@ -75,6 +76,11 @@ class Session:
     def store(self) -> ObjectStore:
         """The store that the settings name."""
         return self.open(self.settings.store)
+
+    @cached_property
+    def interpreter(self) -> Interpreter:
+        """The application's interpreter, for processes, and why it is that one."""
+        return project_interpreter(self.settings, self.project, os.environ)
 
     @cached_property
     def engine(self) -> ContainerEngine:
@@ -176,7 +182,8 @@ class Session:
             EngineError: the image is neither on this machine nor in its registry.
         """
         if not image:
-            return process_launcher(self.settings, self.project, os.environ)
+            self.narrate(f"tests run with {self.interpreter}")
+            return self.processes()
         from covfleet.adapters.docker.worker import DockerLauncher  # noqa: PLC0415 - as for the engine
 
         if self.engine.find_image(image) is None and self.engine.pull(image, self.narrate) is None:
@@ -187,9 +194,18 @@ class Session:
         settings = self.settings
         return DockerLauncher(image, settings.container, settings.image.python, settings.env, WORKER)
 
+    def processes(self) -> WorkerLauncher:
+        """Return what starts workers as processes of this machine."""
+        return process_launcher(self.settings, self.project, os.environ, self.interpreter)
+
     def flags_as_variables(self) -> dict[str, str]:
-        """Return the settings that were given as flags as environment variables for a child process."""
+        """Return the settings that were given as flags as environment variables for a child process.
+
+        They include the interpreter: a child must not find another one.
+        """
         given = {key: value for key, value in self.call.settings.items() if value is not None}
+        if self.settings.executor == "process":
+            given["python"] = str(self.interpreter.path)
         return {
             variable(key): value if isinstance(value, str) else json.dumps(value)
             for key, value in given.items()

@@ -17,8 +17,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, BinaryIO, Self
 
-import zstandard
 from pydantic import Field, TypeAdapter, ValidationError
+
+from covfleet.store import zstd
 
 _MAGIC = b"covfleet reports 1\n"
 _HEAD = struct.Struct(">Q32s")
@@ -90,8 +91,8 @@ def _read_index(file: BinaryIO) -> dict[str, Place] | None:
     if hashlib.sha256(index).digest() != digest:
         return None
     try:
-        return _INDEX.validate_json(_unpacked(index, _LARGEST_INDEX))
-    except (ValidationError, zstandard.ZstdError):
+        return _INDEX.validate_json(zstd.unpack(index, _LARGEST_INDEX))
+    except (ValidationError, *zstd.DAMAGE):
         return None
 
 
@@ -102,7 +103,7 @@ def write_bundle(path: Path, entries: Iterable[tuple[str, int, bytes]]) -> None:
     for key, unused, entry in chosen:
         places[key] = Place(offset, len(entry), _proof(key, entry), unused)
         offset += len(entry)
-    index = _packed(_INDEX.dump_json(places))
+    index = zstd.pack(_INDEX.dump_json(places), _LEVEL)
     with path.open("wb") as file:
         file.write(_MAGIC + _HEAD.pack(len(index), hashlib.sha256(index).digest()) + index)
         file.writelines(entry for _, _, entry in chosen)
@@ -114,24 +115,13 @@ def _proof(key: str, entry: bytes) -> str:
 
 def pack_entry(key: str, content: bytes) -> bytes:
     """Return a packed entry of a key and its content."""
-    return _packed(f"{key}\n".encode() + content)
+    return zstd.pack(f"{key}\n".encode() + content, _LEVEL)
 
 
 def unpack_entry(key: str, entry: bytes) -> bytes | None:
     """Return an entry's content, or ``None`` if it is damaged or belongs to another key."""
     try:
-        own, _, content = _unpacked(entry, _LARGEST_ENTRY).partition(b"\n")
-    except zstandard.ZstdError:
+        own, _, content = zstd.unpack(entry, _LARGEST_ENTRY).partition(b"\n")
+    except zstd.DAMAGE:
         return None
     return content if own == key.encode() else None
-
-
-def _packed(content: bytes) -> bytes:
-    return zstandard.ZstdCompressor(level=_LEVEL).compress(content)
-
-
-def _unpacked(entry: bytes, limit: int) -> bytes:
-    size = zstandard.frame_content_size(entry)
-    if not 0 <= size <= limit:
-        raise zstandard.ZstdError("it is too large, or doesn't declare its size")
-    return zstandard.ZstdDecompressor().decompress(entry)
