@@ -142,7 +142,7 @@ def test_a_damaged_plan_is_listed_and_passed_over_and_refused_when_it_is_asked_f
     assert covfleet("recombine", COMMIT).out.startswith("build      17 ")
     said = covfleet("recombine", COMMIT, "--build", "18")
     assert said.code == 5
-    assert "not a valid Plan" in said.err
+    assert "isn't a valid Plan" in said.err
 
 
 def test_a_damaged_ledger_is_written_anew(covfleet: Covfleet, place: Place, shards: Shards) -> None:
