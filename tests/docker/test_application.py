@@ -37,7 +37,7 @@ def test_an_image_without_coverage_is_refused(launcher: DockerLauncher, spec: Wo
 def test_an_image_with_too_old_a_coverage_is_refused(
     launcher: DockerLauncher, spec: WorkerSpec, applications: str
 ) -> None:
-    with pytest.raises(ConfigurationError, match=r"coverage 7\.10\.5 .* too old"):
+    with pytest.raises(ConfigurationError, match=r"coverage 7\.10\.5, which is too old"):
         start(replace(launcher, image=applications, python="/opt/old/bin/python"), spec)
 
 

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -483,12 +484,11 @@ def test_a_shard_told_to_stop_keeps_what_is_finished_and_another_goes_on(tmp_pat
 
 
 def test_a_shard_without_its_interpreter_says_what_to_set(tmp_path):
-    from covfleet.errors import WorkerError
+    from covfleet.errors import ConfigurationError
 
     project = write_project(tmp_path, {"test_x.py": "def test_x(): pass\n"})
-    build = new_build(project)
-    build.launcher._python = str(tmp_path / "nosuchpython")
-    with pytest.raises(WorkerError, match="nosuchpython") as caught:
+    build = replace(new_build(project), launcher=None, python=str(tmp_path / "nosuchpython"))
+    with pytest.raises(ConfigurationError, match="nosuchpython") as caught:
         build.plan()
     assert "`python`" in caught.value.hint
 

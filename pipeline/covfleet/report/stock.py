@@ -72,7 +72,7 @@ def _check_plugin(name: str) -> None:
     except ImportError as error:
         raise ConfigurationError(
             f"the plugin {name!r} of the project's coverage configuration can't be imported: {error}",
-            hint=f"Reports need it beside covfleet: {to_extend(package=name)}",
+            hint=f"Reports need it in covfleet's own environment: {to_extend(package=name)}",
         ) from error
 
 
