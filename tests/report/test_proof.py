@@ -239,7 +239,7 @@ def test_the_summary_says_which_way_it_was(measured: Measured, tmp_path: Path) -
     ledger = Ledger("c1", "b1", "main", "complete", 0)
     write_reports(ReportRequest(measured.data_file, measured.source_dir, ledger, (), tmp_path / "out", False))
     (note,) = read_summary(tmp_path / "out").notes
-    assert note.startswith("coverage.py's reports were made in one pass, proved")
+    assert note.startswith("coverage.py's reports were made in one pass, byte for byte as")
     assert "in one pass" in (tmp_path / "out" / "summary.md").read_text()
 
 

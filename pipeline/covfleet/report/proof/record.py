@@ -37,9 +37,9 @@ class Proof:
         who = f"coverage.py {coverage.__version__} on {python}"
         if self.fault:
             return f"one by one, which takes several times as long: with {who} the one pass {self.fault}"
-        own = f" and {self.own} of the project's own" if self.own else ""
+        own = f" and {self.own} of the project's" if self.own else ""
         compared = f"{counted(self.sample, 'sample source')}{own}"
-        return f"in one pass, proved to write what {who} does, byte for byte ({compared} compared)"
+        return f"in one pass, byte for byte as {who} writes them (compared: {compared})"
 
     @property
     def note(self) -> str:
