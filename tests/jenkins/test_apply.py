@@ -141,7 +141,7 @@ def test_absent_and_old_plugins_are_named_with_both_versions() -> None:
     plugins = {"jenkins-multijob-plugin": "630.v80676e0dc658"}
     changes = decided({"all": multijob("one"), "one": job_xml()}, {}, rules, plugins)
     absent, old = changes.refusals
-    assert absent == "the step recordCoverage needs the plugin coverage: it is not installed, or not active"
+    assert absent == "the step recordCoverage needs the plugin coverage: it isn't installed or isn't active"
     assert old.startswith("the job all needs the plugin jenkins-multijob-plugin 650.v1 or newer: ")
     assert old.endswith("the controller has 630.v80676e0dc658")
 
@@ -186,12 +186,12 @@ def test_a_job_of_another_repository_is_refused() -> None:
 def test_a_job_of_another_kind_is_refused_even_if_adopted() -> None:
     rules = Rules(REPOSITORY, {}, (), ["x"])
     [refusal] = decided({"x": job_xml("A")}, {"x": folder_xml()}, rules).refusals
-    assert "x exists on the controller as something else" in refusal
+    assert "x exists on the controller, but not as a" in refusal
 
 
 def test_a_job_where_a_folder_should_be_is_refused() -> None:
     [refusal] = decided({"team/x": job_xml("A")}, {"team": job_xml()}).refusals
-    assert refusal.startswith("team exists on the controller as something else")
+    assert refusal.startswith("team exists on the controller, but not as a")
 
 
 def test_adopting_what_is_not_made_is_refused() -> None:
@@ -223,7 +223,7 @@ def test_refusals_write_nothing(normalising: FakeJenkins, covfleet: Covfleet) ->
     status, out, err = covfleet(normalising, "apply")
     assert (status, out) == (2, "")
     assert "--adopt team/cov/covfleet-shard" in err
-    assert "needs the plugin git: it is not installed" in err
+    assert "needs the plugin git: it isn't installed" in err
     assert normalising.jobs == before
     assert not normalising.posts("/")
 
@@ -382,7 +382,7 @@ def test_a_job_that_changes_between_looking_and_writing_is_left_alone(
     normalising.jobs["x"] = kept(job_xml("B"))
     changes = decide(items, look(controller, items), OURS)
     normalising.jobs["x"] = kept(job_xml("C"))
-    with pytest.raises(JenkinsError, match="x has changed on the controller since it was looked at"):
+    with pytest.raises(JenkinsError, match="x has changed on the controller during the apply"):
         perform(changes, controller, lambda _: None)
     assert ">C<" in normalising.jobs["x"]
 
