@@ -43,7 +43,7 @@ def test_a_build_that_is_not_combined_is_refused(tmp_path: Path) -> None:
             workers=2,
             narrate=print,
         )
-    assert caught.value.hint == "Run covfleet combine --commit c1 --build b1 first."
+    assert caught.value.hint == "Run `covfleet combine --commit c1 --build b1` first."
 
 
 def test_a_ledger_without_combined_data_is_refused(store: TroubledStore, tmp_path: Path) -> None:
