@@ -86,6 +86,28 @@ class Measurement:
 
 
 @dataclass(frozen=True, slots=True)
+class CoverageConfiguration:
+    """coverage.py's settings as they count for a build, whoever measures, combines or reports.
+
+    Texts are JSON objects: coverage.py's name of an option -> value.
+    """
+
+    text: str  # what every worker measures with
+    sha256: str  # of ``text``
+    from_file: str = ""  # what stands in the project's own file alone; empty: there is none
+    file: str = ""  # that file, relative to the project unless it lies outside
+    reported: str = ""  # after coverage.py's plugins have configured it; empty: as ``text``
+    fail_under_from: str = ""  # where the project's own threshold stands; empty: it has none
+    no_cov_on_fail: bool = False  # failing tests lift that threshold, as pytest-cov has it
+    notes: tuple[str, ...] = ()  # what was asked for and is otherwise here
+
+    @property
+    def for_reports(self) -> str:
+        """What data is combined, reported and judged with."""
+        return self.reported or self.text
+
+
+@dataclass(frozen=True, slots=True)
 class SourceFile:
     """A file of the project as of the plan."""
 
@@ -125,7 +147,8 @@ class Plan:
     batches: tuple[Batch, ...]
     deals: tuple[tuple[str, ...], ...]
     import_all: bool = False  # every worker imports every test file
-    version: Literal[1] = 1
+    coverage: CoverageConfiguration | None = None  # None in version 1: each reads the project's file itself
+    version: Literal[1, 2] = 2
 
     @property
     def shards(self) -> int:
@@ -368,7 +391,7 @@ class ReportManifest:
 class GateRule:
     """One threshold: ``wanted`` and ``actual`` in percent; ``actual`` is never rounded up to ``wanted``."""
 
-    name: str  # "total", "line" or "branch"
+    name: str  # "total", "line", "branch", or where the project's own fail_under stands
     wanted: Decimal
-    actual: Decimal
+    actual: Decimal  # for fail_under as coverage.py shows it
     passed: bool

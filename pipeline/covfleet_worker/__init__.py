@@ -6,7 +6,8 @@ imports nothing from covfleet. The agent starts ``python covfleet_worker OUTPUT_
 folder and then exchanges lines of JSON with it: commands on standard input, events on standard output.
 
     agent                                   worker
-    {"do": "start", coverage, pytest, ...}  {"event": "ready", environment, measurement}
+    {"do": "start", coverage, pytest, ...}  {"event": "ready", environment, measurement, ...}
+                                            or {"event": "refused", "message", "hint"}
     {"do": "collect"}                       {"event": "tests", "ids": [...]}   several times
                                             {"event": "collected", "imports": [...], "errors": [...]}
     {"do": "run", "tests", "imports"}       {"event": "running", "tests": [...]}

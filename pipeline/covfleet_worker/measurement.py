@@ -12,6 +12,7 @@ import coverage
 
 from .channel import clean
 from .guard import Guard, OwnCoverage
+from .settings import apply, as_ini, to_text
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 OURS = os.path.join(re.sub(r"[][*?]", "?", HERE), "*")  # as a coverage.py pattern
@@ -20,9 +21,14 @@ CORES = {"CTracer": "ctrace", "PyTracer": "pytrace", "SysMonitor": "sysmon", "Mo
 
 
 class WorkerCoverage:
-    """coverage.py with the application's own settings and those that distribution adds."""
+    """coverage.py with the application's own settings and those that distribution adds.
 
-    def __init__(self, folder: str, branch: Optional[bool], contexts: bool, core: str) -> None:
+    ``settings`` are those of the plan as text; without them they are read from the project's folder.
+    """
+
+    def __init__(
+        self, folder: str, branch: Optional[bool], contexts: bool, core: str, settings: str = ""
+    ) -> None:
         self.contexts = contexts
         self.notes: list[str] = []
         self.guard: Optional[Guard] = None  # None while nothing is measured
@@ -31,11 +37,12 @@ class WorkerCoverage:
         self._done = os.path.join(folder, "done")
         self._handed_over = 0
         os.makedirs(self._done, exist_ok=True)
-        self.cov = self._coverage(folder, branch)
+        self.cov = self._coverage(folder, branch, settings)
+        self.settings = to_text(self.cov.config)
         self._configure(core)
 
     @staticmethod
-    def _coverage(folder: str, branch: Optional[bool]) -> coverage.Coverage:
+    def _coverage(folder: str, branch: Optional[bool], settings: str) -> coverage.Coverage:
         def make(config_file: Any) -> coverage.Coverage:
             return OwnCoverage(
                 data_file=os.path.join(folder, ".coverage"),
@@ -44,6 +51,14 @@ class WorkerCoverage:
                 branch=branch,
             )
 
+        if settings:
+            config_file = os.path.join(folder, "coveragerc")
+            with open(config_file, "w", encoding="utf-8") as file:
+                file.write(as_ini(settings))
+            cov = make(False)
+            apply(cov, settings)
+            cov.config.config_file = config_file
+            return cov
         cov = make(True)
         if cov.config.config_file is None:  # coverage.py passes only settings from a file on to subprocesses
             config_file = os.path.join(folder, "coveragerc")

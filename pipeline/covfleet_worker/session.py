@@ -7,13 +7,14 @@ import os
 import platform
 import sys
 import types
-from typing import Any
+from typing import Any, Callable, Iterable
 
 import coverage
 
 from .channel import Channel
 from .commands import serve
 from .measurement import WorkerCoverage
+from .settings import RefusedError, found_here, resolve
 
 
 def main(folder: str) -> int:
@@ -23,15 +24,74 @@ def main(folder: str) -> int:
     start = channel.receive()
     if start is None:
         return 0
-    measurement = WorkerCoverage(folder, start["branch"], start["contexts"], start["core"])
-    measurement.start()
-    if not start["measure"]:
-        measurement.stop()
-    channel.send("ready", environment=environment(), measurement=measurement.described(), root=os.getcwd())
+    if start["resolve"]:
+        return explore(channel, start, folder)
+    measurement = WorkerCoverage(folder, start["branch"], start["contexts"], start["core"], start["settings"])
+    try:
+        found = found_here(start["settings_file"])
+    except RefusedError as error:
+        channel.send("refused", message=error.message, hint=error.hint)
+        return 1
+    begin(channel, measurement, start, found=found, applied=measurement.settings)
     if not start["pytest"]:
         serve(channel, measurement, {})
         return 0
     return run_pytest(channel, measurement, start, folder)
+
+
+def begin(channel: Channel, measurement: WorkerCoverage, start: dict[str, Any], **settings: Any) -> None:
+    """Start measuring, unless the worker only collects, and tell the agent how."""
+    measurement.start()
+    if not start["measure"]:
+        measurement.stop()
+    how = measurement.described()
+    channel.send("ready", environment=environment(), measurement=how, root=os.getcwd(), **settings)
+
+
+def explore(channel: Channel, start: dict[str, Any], folder: str) -> int:
+    """Be the worker that a build is planned with: resolve coverage's settings, then collect."""
+
+    def resolved(asked: Any, notes: Iterable[str] = ()) -> WorkerCoverage:
+        found = resolve(start["settings_file"], start["checkout"], start["branch"], asked)
+        found.notes += notes
+        contexts = start["contexts"] or bool(asked and asked.contexts)
+        measurement = WorkerCoverage(folder, None, contexts, start["core"], found.text)
+        begin(channel, measurement, start, found=found.found, settings=found.fields())
+        return measurement
+
+    try:
+        if start["pytest"] and installed_version("pytest"):
+            return explore_pytest(channel, start, folder, resolved)
+        serve(channel, resolved(None), {})
+    except RefusedError as error:
+        channel.send("refused", message=error.message, hint=error.hint)
+        return 1
+    return 0
+
+
+def explore_pytest(
+    channel: Channel, start: dict[str, Any], folder: str, resolved: Callable[..., WorkerCoverage]
+) -> int:
+    """Resolve the settings once pytest has parsed its arguments, before any conftest; then collect."""
+    import pytest
+
+    from . import pytest_cov
+
+    ours = pytest_arguments({**start, "pytest_args": []}, folder)
+    arguments = pytest_arguments(start, folder)
+
+    class Planning:
+        @pytest.hookimpl(tryfirst=True)
+        def pytest_load_initial_conftests(self, early_config: Any, args: list[str]) -> None:
+            from .batches import Batches
+
+            options = early_config.known_args_namespace
+            asked = pytest_cov.read(options, args, ours)
+            measurement = resolved(asked, () if asked else pytest_cov.without_effect(options))
+            early_config.pluginmanager.register(Batches(channel, measurement, start))
+
+    become_pytest(arguments)
+    return int(pytest.main(arguments, plugins=[Planning()]))
 
 
 def run_pytest(channel: Channel, measurement: WorkerCoverage, start: dict[str, Any], folder: str) -> int:

@@ -18,7 +18,7 @@ from covfleet.combine.gather import Results, Sound, Transfers, fetch, promised
 from covfleet.combine.growing import Growing
 from covfleet.combine.ledger import Evidence, accepted, judge, outcomes_of
 from covfleet.combine.merge import merge
-from covfleet.combine.paths import CoverageSettings, Resolution, read_settings, resolve
+from covfleet.combine.paths import CoverageSettings, Resolution, read_settings, resolve, settings_in
 from covfleet.combine.refusal import publishable, refusal
 from covfleet.combine.same import same_data
 from covfleet.combine.union import UnfitError
@@ -114,7 +114,13 @@ class Combination:
         self._results = Results(build, transfers.workers)
         self.source_dir = Path(tempfile.mkdtemp(dir=workdir, prefix="sources-"))
         self._source_problems = _fetch_sources(build, self.plan, self.source_dir)
-        self._settings = CoverageSettings() if self._source_problems else read_settings(self.source_dir)
+        self._settings = self._own_settings()
+
+    def _own_settings(self) -> CoverageSettings:
+        """Return what the plan says of the project's settings; plans of version 1 leave it to the sources."""
+        if self.plan.coverage:
+            return settings_in(self.plan.coverage.for_reports)
+        return CoverageSettings() if self._source_problems else read_settings(self.source_dir)
 
     def advance(self) -> None:
         """Merge the results that have arrived since the last call, so that less is left for ``finish``.

@@ -10,6 +10,7 @@ into one (https://github.com/coveragepy/coveragepy/issues/2072).
 from __future__ import annotations
 
 import contextlib
+import json
 import posixpath
 import threading
 from collections import defaultdict
@@ -62,6 +63,16 @@ def read_settings(project: Path) -> CoverageSettings:
             f"the project's coverage settings can't be read: {error}",
             hint="Run `coverage debug config` in the project's folder to see how coverage.py reads them.",
         ) from error
+    return _settings(paths, plugins)
+
+
+def settings_in(text: str) -> CoverageSettings:
+    """Return the same from the text of a plan."""
+    values = json.loads(text)
+    return _settings(values.get("paths"), values.get("run:plugins"))
+
+
+def _settings(paths: object, plugins: object) -> CoverageSettings:
     sections = paths.values() if isinstance(paths, dict) else ()
     rules = [(pattern, names[0]) for names in sections if names for pattern in names[1:]]
     return CoverageSettings(tuple(rules), tuple(plugins) if isinstance(plugins, list) else ())

@@ -74,6 +74,7 @@ def make_plan(request: PlanRequest) -> Plan:
         batches=batches,
         deals=deal(batches, settings.shards),
         import_all=settings.import_all,
+        coverage=collected.ready.settings,
     )
 
 

@@ -45,6 +45,7 @@ class Rendering:
     verdict: Verdict
     processes: int | None = None  # by default as many as are worthwhile
     cache: ReportCache | None = None
+    settings: str = ""  # coverage.py's, as the plan has them; empty: from the file among the sources
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +128,7 @@ def _one_by_one(job: Rendering, subject: Subject, proof: Proof) -> Rendered:
 
 def _subject(job: Rendering) -> Subject:
     """Return what to report, with what the reports are made with beside the project's own settings."""
-    with opened(job.data_file, {}) as cov:
+    with opened(job.data_file, {}, settings=job.settings) as cov:
         _check_paths(job, cov.get_data().measured_files())
         title = _option(cov, "html:title")
         options = outputs(job.into) | {
@@ -138,7 +139,7 @@ def _subject(job: Rendering) -> Subject:
     # of a file in each of its functions and classes, which makes gigabytes of a small suite.
     if job.contexts:
         options["html:show_contexts"] = True
-    return Subject(job.data_file, options, job.scratch)
+    return Subject(job.data_file, options, job.scratch, job.settings)
 
 
 def _check_paths(job: Rendering, measured: Iterable[str]) -> None:

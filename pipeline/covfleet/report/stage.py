@@ -55,6 +55,7 @@ def report_build(
             out=folders.out,
             contexts=plan is not None and plan.measurement.contexts,
             notes=_notes(plan),
+            settings=plan.coverage.for_reports if plan and plan.coverage else "",
         )
         shelf = Shelf(build.store, ledger.branch, folders.cache, scratch, narrate)
         with shelf.open() as (cache, earlier):
@@ -115,13 +116,14 @@ def _outcomes(build: StoredBuild, plan: Plan | None, folder: Path, workers: int)
 def _notes(plan: Plan | None) -> tuple[str, ...]:
     own = ".".join(platform.python_version_tuple()[:2])
     measured = ".".join(plan.environment.python.split(".")[:2]) if plan else own
+    told = plan.coverage.notes if plan and plan.coverage else ()
     if measured == own:
-        return ()
+        return told
     note = (
         f"The tests ran on Python {measured}, but Python {own} parsed the sources: "
         "the possible branches of a line may differ between the two."
     )
-    return (note,)
+    return (*told, note)
 
 
 def _manifest(

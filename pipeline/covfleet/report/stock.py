@@ -16,6 +16,7 @@ from pathlib import Path
 from coverage import Coverage
 from coverage.exceptions import CoverageWarning
 
+from covfleet.coverage_settings import apply
 from covfleet.errors import ConfigurationError
 from covfleet.settings.installation import to_extend
 
@@ -38,19 +39,23 @@ def outputs(into: Path) -> dict[str, str | bool | list[str] | None]:
 
 
 @contextlib.contextmanager
-def opened(data_file: Path, options: Options, *, config_file: str | bool = True) -> Iterator[Coverage]:
+def opened(
+    data_file: Path, options: Options, *, config_file: str | bool = True, settings: str = ""
+) -> Iterator[Coverage]:
     """Yield coverage.py with the project's configuration, ``options`` over it, and the data loaded.
 
     Args:
         data_file: to load.
         options: over the configuration.
         config_file: the project's configuration; ``True``: the one that the working directory has.
+        settings: the project's configuration as the plan has it, instead of a file.
 
     Raises:
         ConfigurationError: a plugin can't be imported.
         CoverageException: coverage.py can't use the configuration or the data.
     """
-    cov = Coverage(data_file=str(data_file), config_file=config_file)
+    cov = Coverage(data_file=str(data_file), config_file=config_file and not settings)
+    apply(cov, settings or "{}")
     cov.set_option("run:relative_files", value=True)
     cov.set_option("paths", {})  # the combiner has mapped them, and refuses what this would map in silence
     cov.set_option("run:debug", [])

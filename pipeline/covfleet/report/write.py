@@ -44,6 +44,7 @@ class ReportRequest:
     title: str = ""  # of the HTML report, if the project's configuration sets none
     notes: tuple[str, ...] = ()  # in addition to the ledger's
     cache: ReportCache | None = None
+    settings: str = ""  # coverage.py's, as the plan has them; empty: from the file in ``source_dir``
 
 
 def write_reports(request: ReportRequest) -> Totals:
@@ -81,6 +82,7 @@ def _write(request: ReportRequest, folder: Path, scratch: Path) -> Totals:
             title=request.title,
             verdict=ledger.verdict,
             cache=request.cache,
+            settings=request.settings,
         )
     )
     totals = rendered.totals

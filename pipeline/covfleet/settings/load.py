@@ -24,6 +24,7 @@ from covfleet.text import counted
 
 _VARIABLE = "COVFLEET_"
 _NOT_SETTINGS = re.compile(r"COVFLEET_(TEST_|SERVICES|CONSTRAINTS)")
+_RCFILE = "COVERAGE_RCFILE"  # coverage.py's own variable, which names its settings file
 _SECRET = re.compile(r"token|secret|passw|credential|private|api_?key", re.IGNORECASE)
 _CREDENTIALS_IN_URL = re.compile(r"(?<=://)[^/@\s]+(?=@)")
 
@@ -66,6 +67,8 @@ class _Sources:
         self._add("pyproject.toml", table)
 
     def read_variables(self, environ: Mapping[str, str]) -> None:
+        if rcfile := environ.get(_RCFILE):
+            self._add(_RCFILE, {"rcfile": rcfile})
         for name, value in sorted(environ.items()):
             if not name.startswith(_VARIABLE) or _NOT_SETTINGS.match(name) or not value:
                 continue

@@ -314,6 +314,10 @@ class Settings(Section):
         default=None,
         description="Measure branch coverage; by default as the project's coverage settings say.",
     )
+    rcfile: str | None = Field(
+        default=None,
+        description="coverage.py's settings file; by default $COVERAGE_RCFILE, or what it finds itself.",
+    )
     contexts: bool = Field(default=False, description="Record which tests ran each line.")
     core: Literal["auto", "ctrace", "monitor", "sysmon", "pytrace"] = Field(
         default="auto",
@@ -368,6 +372,11 @@ class Settings(Section):
     def compresses(self) -> bool:
         """Whether to store data files compressed: as set, or by default if the store is remote."""
         return self.compression == "zstd" if self.compression else "://" in self.store
+
+    @property
+    def coverage_file(self) -> str:
+        """The file with coverage.py's settings if one is named, by whatever means; else empty."""
+        return self.rcfile or self.env.get("COVERAGE_RCFILE", "")
 
     @property
     def beat_s(self) -> float:

@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+from covfleet.coverage_settings import require_same
 from covfleet.errors import ConfigurationError, WorkerKilledError
 from covfleet.model import Batch, BatchResult, CoresCompared, DataFile, TestOutcome
 from covfleet.ports.worker import WorkerSpec
@@ -154,6 +155,10 @@ class Slot:
         place = replace(
             plan.environment, executable=ready.environment.executable, prefix=ready.environment.prefix
         )
+        if plan.coverage:
+            where = f"shard {self._request.shard}"
+            require_same(plan.coverage.from_file, ready.found, f"{plan.coverage.file} of {where}")
+            require_same(plan.coverage.text, ready.applied, f"what {where} measures with")
         for what, here, planned in (
             ("measures", ready.measurement, plan.measurement),
             ("runs", ready.environment, place),
@@ -231,4 +236,6 @@ def start_options(request: ShardRequest) -> StartOptions:
         core=plan.measurement.core,
         checkpoint_s=request.settings.checkpoint_s,
         import_all=plan.import_all,
+        settings=plan.coverage.text if plan.coverage else "",
+        settings_file=plan.coverage.file if plan.coverage else "",
     )

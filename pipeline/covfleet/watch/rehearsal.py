@@ -88,8 +88,15 @@ class Rehearsals:
     def _start(self, data_file: Path) -> None:
         processes = multiprocessing.get_context("spawn")  # this process has threads
         self._said, theirs = processes.Pipe(duplex=False)
-        contexts = self._combination.plan.measurement.contexts
-        snapshot = _Snapshot(data_file, self._combination.source_dir, self._cache, self._scratch, contexts)
+        plan = self._combination.plan
+        snapshot = _Snapshot(
+            data_file,
+            self._combination.source_dir,
+            self._cache,
+            self._scratch,
+            plan.measurement.contexts,
+            plan.coverage.for_reports if plan.coverage else "",
+        )
         self._process = processes.Process(target=_rehearse, args=(snapshot, theirs))
         self._process.start()
         theirs.close()
@@ -115,6 +122,7 @@ class _Snapshot:
     cache: Path
     scratch: Path
     contexts: bool
+    settings: str
 
 
 def _rehearse(snapshot: _Snapshot, said: Connection) -> None:
@@ -141,6 +149,7 @@ def _rehearse(snapshot: _Snapshot, said: Connection) -> None:
                 title="",
                 verdict="complete",
                 cache=cache,
+                settings=snapshot.settings,
             )
             render(job)
     except Exception as error:  # the follower reports any error and continues

@@ -8,8 +8,8 @@ from __future__ import annotations
 import json
 import re
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 
 from packaging.version import Version
 
@@ -17,7 +17,7 @@ from covfleet.errors import ConfigurationError, WorkerError, WorkerKilledError
 from covfleet.model import Environment, TestOutcome
 from covfleet.ports.worker import Worker, WorkerExit, WorkerLauncher, WorkerSpec
 from covfleet.settings.schema import Settings
-from covfleet.worker.events import CollectionEnded, Event, Ready, TestsFound, parse_event
+from covfleet.worker.events import CollectionEnded, Event, Ready, Refused, TestsFound, parse_event
 
 GRACE_S = 5.0
 """How long a worker may take to save its data after SIGTERM."""
@@ -37,6 +37,9 @@ class StartOptions:
 
     ``measure=False`` is for a worker that only collects: it reports how it would measure, but doesn't.
     ``collect_garbage``: collect garbage after each test.
+    ``settings``: coverage.py's, as the plan has them; if empty, the worker reads them from ``settings_file``.
+    ``resolve``: have it find out what they are. Then ``settings_file`` is the file that the agent names, and
+    ``checkout`` holds the content of the files of the agent's own checkout in which settings may stand.
     """
 
     pytest: bool
@@ -48,10 +51,14 @@ class StartOptions:
     import_all: bool = False
     measure: bool = True
     collect_garbage: bool = False
+    settings: str = ""
+    settings_file: str = ""
+    resolve: bool = False
+    checkout: Mapping[str, str] = field(default_factory=dict)
 
 
-def exploring(settings: Settings) -> StartOptions:
-    """Return the options of a worker that only reports its environment and its tests."""
+def exploring(settings: Settings, checkout: Mapping[str, str] | None = None) -> StartOptions:
+    """Return the options of a worker that only tells what it is and which tests there are."""
     return StartOptions(
         pytest=settings.pytest,
         pytest_args=settings.pytest_args,
@@ -60,6 +67,9 @@ def exploring(settings: Settings) -> StartOptions:
         core=settings.core,
         checkpoint_s=settings.checkpoint_s,
         measure=False,
+        settings_file=settings.coverage_file,
+        resolve=True,
+        checkout=checkout or {},
     )
 
 
@@ -100,6 +110,9 @@ class WorkerClient:
         self._send("start", **asdict(self._options))
         line = self._first_line(timeout_s)
         ready = parse_event(line)
+        if isinstance(ready, Refused):
+            self.stop(GRACE_S)
+            raise ConfigurationError(ready.message, hint=ready.hint)
         if not isinstance(ready, Ready):
             raise WorkerError(f"the worker started with {line[:200]!r} instead of reporting that it is ready")
         check_environment(ready.environment, self._launcher, needs_pytest=self._options.pytest)

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 from pydantic import Discriminator, Tag, TypeAdapter, ValidationError
 
 from covfleet.errors import WorkerError
-from covfleet.model import Environment, Measurement, TestOutcome
+from covfleet.model import CoverageConfiguration, Environment, Measurement, TestOutcome
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +22,17 @@ class Ready:
     environment: Environment
     measurement: Measurement
     root: str  # the project's folder as the worker sees it
+    found: str = ""  # coverage's settings as they stand in the worker's own folder; empty: there are none
+    applied: str = ""  # those that it measures with
+    settings: CoverageConfiguration | None = None  # from the worker that a build is planned with
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """The project asks for something that can't be honoured; the worker ends."""
+
+    message: str
+    hint: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +72,7 @@ class BatchEnded:
     cpu_s: float = 0.0  # not measured for command groups
 
 
-Event = Ready | TestsFound | CollectionEnded | BatchStarted | TestOutcome | DataSaved | BatchEnded
+Event = Ready | Refused | TestsFound | CollectionEnded | BatchStarted | TestOutcome | DataSaved | BatchEnded
 """An event of a worker; a test's outcome also means the end of that test."""
 
 
@@ -74,6 +85,7 @@ def _name(fields: Any) -> str | None:
 _EVENTS: TypeAdapter[Event] = TypeAdapter(
     Annotated[
         Annotated[Ready, Tag("ready")]
+        | Annotated[Refused, Tag("refused")]
         | Annotated[TestsFound, Tag("tests")]
         | Annotated[CollectionEnded, Tag("collected")]
         | Annotated[BatchStarted, Tag("running")]

@@ -46,10 +46,11 @@ class Subject:
     data_file: Path
     options: Options  # over the project's own
     scratch: Path  # an existing folder
+    settings: str = ""  # the project's own, as the plan has them; empty: from the file among the sources
 
     def configured(self) -> contextlib.AbstractContextManager[Coverage]:
         """Open coverage.py with the data loaded."""
-        return opened(self.data_file, self.options)
+        return opened(self.data_file, self.options, settings=self.settings)
 
 
 def load_engine() -> ModuleType:
