@@ -42,7 +42,8 @@ def command(call: Call) -> None:
             json.dumps({"version": 1, "rules": [asdict(rule) for rule in rules]}, indent=2, default=str)
         )
         return
+    width = max((len(rule.name) for rule in rules), default=0)
     for rule in rules:
-        click.echo(f"{rule.name:<7} {rule.actual}%, required {rule.wanted}%")
+        click.echo(f"{rule.name:<{width}}  {rule.actual}%, required {rule.wanted}%")
     if not rules:
-        click.echo("no thresholds are set: see [tool.covfleet.gate] or --gate-total")
+        click.echo("no thresholds are set: see [tool.covfleet.gate], --gate-total, or fail_under")

@@ -133,7 +133,13 @@ def _on_sample(subject: Subject, folder: Path, kind: Kind) -> tuple[int, str]:
     sources.mkdir(parents=True)
     with contextlib.chdir(sources):
         number = write_sample(sources, data_file, kind, with_unreadable=ignores_errors)
-        configured = partial(opened, data_file, options | outputs(out), config_file=config_file)
+        configured = partial(
+            opened,
+            data_file,
+            options | outputs(out),
+            config_file=config_file,
+            settings=subject.settings,
+        )
         return number, _fault(Scene(configured, out, folder))
 
 
@@ -159,9 +165,9 @@ def _on_own_sources(subject: Subject, folder: Path) -> tuple[int, str]:
         write_part(cov, names, data_file)
     if not names:
         return 0, ""
-    return len(names), _fault(
-        Scene(partial(opened, data_file, dict(subject.options) | outputs(out)), out, folder)
-    )
+    options = dict(subject.options) | outputs(out)
+    configured = partial(opened, data_file, options, settings=subject.settings)
+    return len(names), _fault(Scene(configured, out, folder))
 
 
 def _fault(scene: Scene) -> str:
