@@ -1,4 +1,4 @@
-"""A worker whose folder isn't the checkout, as in an image: the checkout's settings count, or the build stops."""
+"""A worker elsewhere than in the checkout, as in an image: the checkout's settings count, or all stops."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from covfleet.adapters.processes import worker as processes
 from covfleet.adapters.processes.launchers import WORKER
-from covfleet.adapters.processes.worker import ProcessLauncher, tests_environment
 from covfleet.errors import IncompleteDataError
 from covfleet.model import Plan
 from covfleet.store.documents import from_json, to_json
@@ -29,8 +29,8 @@ def build_in(tmp_path: Path, image: dict[str, str | None], **checkout: str) -> B
             (elsewhere / name).unlink()
         else:
             (elsewhere / name).write_text(content)
-    build = new_build(app)
-    build.launcher = ProcessLauncher(sys.executable, elsewhere, tests_environment(os.environ, {}), WORKER)
+    build, environment = new_build(app), processes.tests_environment(os.environ, {})
+    build.launcher = processes.ProcessLauncher(sys.executable, elsewhere, environment, WORKER)
     return build
 
 
