@@ -11,7 +11,7 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "pipeline" / "covfleet"
 WORKER = PACKAGE.parent / "covfleet_worker"
 
-BASE = {"coverage_settings", "errors", "files", "model", "text"}
+BASE = {"errors", "files", "model", "text"}
 SEAMS = BASE | {"settings", "ports"}
 SHARED = SEAMS | {"store", "worker"}
 STAGES = {"image", "plan", "shard", "combine", "report", "gate", "publish"}

@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from covfleet.coverage_settings import require_same
 from covfleet.errors import ConfigurationError
 from covfleet.plan.request import PlanRequest
 from covfleet.ports.worker import WorkerSpec
+from covfleet.settings.coverage import require_same
 from covfleet.worker.client import StartOptions, WorkerClient, exploring
 from covfleet.worker.events import Ready
 

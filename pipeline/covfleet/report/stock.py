@@ -16,8 +16,8 @@ from pathlib import Path
 from coverage import Coverage
 from coverage.exceptions import CoverageWarning
 
-from covfleet.coverage_settings import apply
 from covfleet.errors import ConfigurationError
+from covfleet.settings.coverage import apply
 from covfleet.settings.installation import to_extend
 
 Configured = Callable[[], AbstractContextManager[Coverage]]

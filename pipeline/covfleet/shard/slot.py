@@ -6,10 +6,10 @@ import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from covfleet.coverage_settings import require_same
 from covfleet.errors import ConfigurationError, WorkerKilledError
 from covfleet.model import Batch, BatchResult, CoresCompared, DataFile, TestOutcome
 from covfleet.ports.worker import WorkerSpec
+from covfleet.settings.coverage import require_same
 from covfleet.shard.batch import BatchProgress, BatchRun, BatchStoppedError, Surroundings, bounded
 from covfleet.shard.collect import DataFileCollector
 from covfleet.shard.comparing import compare_cores_on, is_chosen
