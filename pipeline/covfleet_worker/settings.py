@@ -86,9 +86,9 @@ def as_ini(text: str) -> str:
         section, _, name = option.partition(":")
         if section not in {"run", *values.get("run:plugins", [])}:
             continue
-        lines = value if isinstance(value, list) else [value]
-        shown = "\n    ".join(str(line).replace("$", "$$") for line in lines)
-        sections.setdefault(section, []).append(f"{name} =\n    {shown}")
+        words = [f"{word}".replace("$", "$$") for word in (value if isinstance(value, list) else [value])]
+        shown = "\n    ".join(["", *words] if isinstance(value, list) else words)
+        sections.setdefault(section, []).append(f"{name} = {shown}")
     return "".join("\n".join([f"[{section}]", *lines, ""]) for section, lines in sections.items())
 
 

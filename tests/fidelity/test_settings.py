@@ -141,6 +141,16 @@ def test_contexts_of_pytest_cov_are_recorded(tmp_path: Path) -> None:
     assert {name for name in ours if name} == {name for name in theirs if name} != set()
 
 
+def test_the_text_report_is_as_it_was_asked_for(tmp_path: Path) -> None:
+    addopts = "--cov=shop --cov-branch --cov-precision=2 --cov-report=term-missing:skip-covered"
+    app = project(tmp_path / "app", {}, addopts)
+    wanted, found = pytest_cov(app, tmp_path / "oracle"), covfleet(app, 2)
+    assert found.status == 0, found.output
+    table = (app / ".covfleet" / "reports" / "coverage.txt").read_text()
+    assert "Missing" in table
+    assert table.strip() in wanted.output
+
+
 def test_processes_of_multiprocessing_measure_with_the_same_settings(tmp_path: Path) -> None:
     files = {
         "ci/c.ini": "[run]\nsource = shop\nbranch = true\nconcurrency = multiprocessing\n"
