@@ -60,7 +60,10 @@ def _make(folder: Path, python: str, packages: Sequence[str]) -> None:
     _remove_outdated()
     subprocess.run([python, "-m", "venv", str(folder)], check=True, timeout=120)
     install = [str(folder / "bin/python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-    ran = subprocess.run([*install, *packages], capture_output=True, text=True, check=False, timeout=300)
+    unbound = {name: value for name, value in os.environ.items() if name != "PIP_CONSTRAINT"}
+    ran = subprocess.run(
+        [*install, *packages], env=unbound, capture_output=True, text=True, check=False, timeout=300
+    )
     if ran.returncode:
         missing(" ".join(packages), f"pip can't install it: {ran.stderr[-300:]}")
 

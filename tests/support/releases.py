@@ -11,6 +11,7 @@ from pathlib import Path
 
 import coverage
 
+from support.kept import kept
 from support.needs import missing
 
 ROOT = Path(__file__).parents[2]
@@ -34,12 +35,13 @@ def import_path(version: str) -> str:
     """Return what PYTHONPATH must hold for a release to be imported, instead of the environment's own."""
     if version == coverage.__version__:
         return ""
-    folder = ROOT / ".cache" / "coverage" / f"{version}-{sys.implementation.cache_tag}"
-    if not (folder / "coverage" / "version.py").exists():
+
+    def install(folder: Path) -> None:
         done = _pip("install", "--no-deps", f"--target={folder}", f"coverage=={version}")
         if done.returncode:
             missing(f"coverage {version}", f"pip can't install it: {done.stderr[-300:]}")
-    return str(folder)
+
+    return str(kept(f"coverage/{version}-{sys.implementation.cache_tag}", install))
 
 
 def _pip(*arguments: str) -> subprocess.CompletedProcess[str]:
