@@ -148,6 +148,7 @@ class Plan:
     deals: tuple[tuple[str, ...], ...]
     import_all: bool = False  # every worker imports every test file
     coverage: CoverageConfiguration | None = None  # None in version 1: each reads the project's file itself
+    left_out: tuple[TestOutcome, ...] = ()  # files that no worker may import, and what became of each
     version: Literal[1, 2] = 2
 
     @property

@@ -7,10 +7,12 @@ folder and then exchanges lines of JSON with it: commands on standard input, eve
 
     agent                                   worker
     {"do": "start", coverage, pytest, ...}  {"event": "ready", environment, measurement, ...}
-                                            or {"event": "refused", "message", "hint"}
-    {"do": "collect"}                       {"event": "tests", "ids": [...]}   several times
-                                            {"event": "collected", "imports": [...], "errors": [...]}
-    {"do": "run", "tests", "imports"}       {"event": "running", "tests": [...]}
+                                            or {"event": "refused", "message", "hint"}, also later
+    {"do": "collect"}                       {"event": "collecting", "file"}    before each, "" at the end
+                                            {"event": "tests", "ids": [...]}   several times
+                                            {"event": "collected", "imports", "errors", "notes"}
+    {"do": "run", "tests", "imports",       {"event": "collecting", "file"}    for each that is new
+           "planned_elsewhere"}             {"event": "running", "tests": [...]}
                                             {"event": "test", "id", "outcome", ...}   one per test
                                             {"event": "saved"}                        now and then
                                             {"event": "done", "files", "notes", "cpu_s"}

@@ -11,6 +11,7 @@ from typing import Any, Iterable, Optional
 import pytest
 
 from .channel import Channel, clean, shortened
+from .collecting import reason, why_missing
 from .commands import serve
 from .measurement import WorkerCoverage
 from .verdicts import Verdicts, failure
@@ -32,7 +33,9 @@ class Batches:
         self.folders: dict[Any, Any] = {}  # parent and path -> pytest's node for a folder
         self.unvisited_conftests: dict[Any, Any] = {}
         self.collected_files: set[str] = set()
-        self.collect_errors: dict[str, tuple[str, str]] = {}
+        self.collect_errors: dict[str, tuple[str, str]] = {
+            file: (message, output) for file, (message, output) in start.get("left_out", {}).items()
+        }
         self.seen_files: dict[str, None] = {}  # that pytest collected from, with any result
         self.skipped_files: dict[str, str] = {}  # files that skip themselves on import, with the reason
         self.collected_everything = False
@@ -45,9 +48,7 @@ class Batches:
 
     @pytest.hookimpl(trylast=True)  # once there is a terminal reporter to silence
     def pytest_configure(self, config: Any) -> None:
-        """Suppress pytest's own output and report files: the agent writes a report for all shards."""
-        if getattr(config.option, "xmlpath", None):
-            config.option.xmlpath = None
+        """Suppress pytest's own output: the agent writes a report for all shards."""
         reporter = config.pluginmanager.get_plugin("terminalreporter")
         if reporter is not None:
             reporter._tw._file = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - lives as long as pytest
@@ -95,10 +96,8 @@ class Batches:
         if report.skipped and "::" not in report.nodeid:
             self.skipped_files[clean(report.nodeid)] = clean(str(report.longrepr[2]))
         if report.failed:
-            self.collect_errors[clean(report.nodeid)] = (
-                "couldn't be collected",
-                shortened(report.longreprtext),
-            )
+            found = reason(report), shortened(report.longreprtext)
+            self.collect_errors.setdefault(clean(report.nodeid), found)
 
     def pytest_internalerror(self, excrepr: Any) -> None:
         """Report why the process will end on standard error; pytest's own output is suppressed."""
@@ -122,20 +121,25 @@ class Batches:
         Files without a test left (all deselected, or only helpers) are listed separately, as a serial run
         would import them, too.
         """
-        self._collect_everything()
+        try:
+            self._collect_everything()
+        except pytest.UsageError as error:
+            self.channel.send("refused", message=clean(" ".join(map(str, error.args))), hint="")
+            raise
         ids = [*self.known, *self.skipped_files]
         for start in range(0, len(ids), IDS_PER_EVENT):
             self.channel.send("tests", ids=ids[start : start + IDS_PER_EVENT])
         errors = [failure(path, "error", *text) for path, text in self.collect_errors.items()]
         listed = {file_of_test(each) for each in (*ids, *self.collect_errors)}
         imports = [file for file in self.seen_files if file not in listed and self._is_file(file)]
-        self.channel.send("collected", imports=imports, errors=errors)
+        self.channel.send("collected", imports=imports, errors=errors, notes=self._notes())
 
     def run(self, command: dict[str, Any]) -> None:
         """Run one batch in the order of the agent's list; fixtures aren't shared between batches."""
         before_s = cpu_s()
         self.measurement.switch("")
         wanted, imports = command["tests"], command["imports"]
+        planned = {*wanted, *command.get("planned_elsewhere", ())}
         if self.import_all:
             self._collect_everything()
         self._collect_files_of(wanted, imports)
@@ -145,8 +149,8 @@ class Batches:
             if test in self.skipped_files:
                 self.channel.send("test", **failure(test, "skipped", self.skipped_files[test]))
             elif test not in self.known:
-                text = self.collect_errors.get(test) or self.collect_errors.get(file_of_test(test))
-                message, output = text or ("was planned, but pytest didn't collect it here", "")
+                error = self.collect_errors.get(test) or self.collect_errors.get(file_of_test(test))
+                message, output = error or why_missing(test, self.known, planned)
                 self.channel.send("test", **failure(test, "error", message, output))
         for file in imports:
             if file in self.collect_errors:
@@ -262,7 +266,7 @@ class ContextHooks:
         self.measurement = measurement
 
     def _switch(self, item: Any, phase: str) -> None:
-        self.measurement.switch(f"{item.nodeid}|{phase}")
+        self.measurement.switch(clean(f"{item.nodeid}|{phase}"))
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_setup(self, item: Any) -> None:

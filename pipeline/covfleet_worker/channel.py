@@ -10,8 +10,11 @@ MAX_TEXT = 64 * 1024  # characters of a traceback or captured output; the middle
 
 
 def clean(text: str) -> str:
-    """Return ``text`` without lone surrogates, which neither JSON nor XML can contain."""
-    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+    """Return ``text`` without lone surrogates, which neither JSON nor XML can contain, and without NUL.
+
+    Neither can a data file: SQLite ends a text there. Both are written as pytest escapes them in test ids.
+    """
+    return text.replace("\0", "\\x00").encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def shortened(text: str) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import sys
 import threading
+import warnings
 from typing import Any, Callable
 
 import coverage
@@ -17,6 +18,12 @@ from coverage.collector import Collector
 
 class OwnCoverage(coverage.Coverage):
     """The worker's measurement, which a test may get hold of, but which contains other tests' data, too."""
+
+    def _on_sigterm(self, signum: int, frame: Any) -> None:
+        """Save and end, even where ``-W error`` would turn coverage.py's warnings into a test's failure."""
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            super()._on_sigterm(signum, frame)  # type: ignore[no-untyped-call,unused-ignore]
 
     def erase(self) -> None:
         """Erase nothing: no test may delete the data of earlier tests."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import sys
 import warnings
 from typing import Any, Optional
@@ -151,9 +152,11 @@ class WorkerCoverage:
         self.guard = Guard(self.cov, self.core)
 
     def stop(self) -> None:
-        """Stop measuring for good."""
+        """Stop measuring for good; SIGTERM then ends the process, and saves nothing before."""
         self.guard = None
         self.cov.stop()
+        if signal.getsignal(signal.SIGTERM) == self.cov._on_sigterm:
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
     def ensure_on(self) -> str:
         """Switch measuring on again if it is off, and return how it was switched off."""

@@ -76,7 +76,9 @@ def explore_pytest(
     import pytest
 
     from . import pytest_cov
+    from .options import Options
 
+    rules = Options(channel, start["pytest_args"])
     ours = pytest_arguments({**start, "pytest_args": []}, folder)
     arguments = pytest_arguments(start, folder)
 
@@ -88,10 +90,12 @@ def explore_pytest(
             options = early_config.known_args_namespace
             asked = pytest_cov.read(options, args, ours)
             measurement = resolved(asked, () if asked else pytest_cov.without_effect(options))
+            rules.notes = measurement.notes
             early_config.pluginmanager.register(Batches(channel, measurement, start))
 
     become_pytest(arguments)
-    return int(pytest.main(arguments, plugins=[Planning()]))
+    plugins = [rules, Planning(), *collecting_plugins(channel, start)]
+    return int(pytest.main(arguments, plugins=plugins))
 
 
 def run_pytest(channel: Channel, measurement: WorkerCoverage, start: dict[str, Any], folder: str) -> int:
@@ -99,10 +103,13 @@ def run_pytest(channel: Channel, measurement: WorkerCoverage, start: dict[str, A
     import pytest  # only here, so that it is measured if the settings say so
 
     from .batches import Batches, ContextHooks
+    from .options import Options
 
     arguments = pytest_arguments(start, folder)
     become_pytest(arguments)
-    plugins: list[Any] = [Batches(channel, measurement, start)]
+    options = Options(channel, start["pytest_args"])
+    options.notes = measurement.notes
+    plugins = [options, Batches(channel, measurement, start), *collecting_plugins(channel, start)]
     if measurement.contexts:
         plugins.append(ContextHooks(measurement))  # separate, as hooks cost time in every test
     status = int(pytest.main(arguments, plugins=plugins))
@@ -110,15 +117,17 @@ def run_pytest(channel: Channel, measurement: WorkerCoverage, start: dict[str, A
     return status
 
 
+def collecting_plugins(channel: Channel, start: dict[str, Any]) -> list[Any]:
+    """Return the plugins that every worker needs that collects."""
+    from .collecting import Announced, LeftOut
+    from .identity import Identified
+
+    return [Announced(channel), LeftOut(start.get("left_out", {})), Identified()]
+
+
 def pytest_arguments(start: dict[str, Any], folder: str) -> list[str]:
-    """Return pytest's arguments: the user's, and those that keep other plugins from doing our work."""
-    cache = os.path.join(folder, "pytest-cache")
-    arguments = [*start["pytest_args"], "--maxfail=0", "-o", f"cache_dir={cache}"]
-    if importlib.util.find_spec("pytest_cov"):
-        arguments.append("--no-cov")
-    if importlib.util.find_spec("xdist"):
-        arguments.append("-n0")
-    return arguments
+    """Return pytest's command line: the user's, and a place for its cache."""
+    return [*start["pytest_args"], "-o", f"cache_dir={os.path.join(folder, 'pytest-cache')}"]
 
 
 def become_pytest(arguments: list[str]) -> None:

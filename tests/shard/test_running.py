@@ -523,7 +523,8 @@ def test_credentials_of_this_process_do_not_reach_the_tests(tmp_path, monkeypatc
     code = """
         import os
         def test_environment():
-            assert not [name for name in os.environ if name.startswith(("AWS_", "COVFLEET_"))]
+            found = {name for name in os.environ if name.startswith(("AWS_", "COVFLEET_"))}
+            assert found == {f"COVFLEET_{name}" for name in ("BUILD", "SHARD", "SLOT", "WORKER")}
             assert os.environ["WANTED"] == "yes"
     """
     build, _, _ = one_shard(write_project(tmp_path, {"test_x.py": code}), env={"WANTED": "yes"})

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from covfleet.doctor.cost import SampleCosts, expected
+from covfleet.doctor.cost import ALONE, SampleCosts, expected
 from covfleet.errors import ConfigurationError, EngineError, IncompleteDataError, PipelineError, ServiceError
 from covfleet.model import Checkout
 from covfleet.ports.engine import ContainerEngine
@@ -179,7 +179,8 @@ def _interpreter(subject: Subject, settings: Settings) -> Check:
     if settings.executor == "docker":
         return Check(name, "ok", "the image's own; checked when the tests are planned")
     with tempfile.TemporaryDirectory(prefix="covfleet-doctor-") as folder:
-        launcher, spec = subject.launcher(settings), WorkerSpec("covfleet-doctor", {}, Path(folder))
+        launcher = subject.launcher(settings)
+        spec = WorkerSpec("covfleet-doctor", {}, Path(folder), ALONE.environment(settings))
         with WorkerClient(launcher, spec, exploring(settings)) as worker:
             ready = worker.start(START_TIMEOUT_S)
     found = ready.environment

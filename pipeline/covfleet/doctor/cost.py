@@ -18,6 +18,7 @@ from covfleet.ports.worker import WorkerLauncher, WorkerSpec
 from covfleet.settings.schema import Settings
 from covfleet.worker.client import StartOptions, WorkerClient
 from covfleet.worker.core_comparison import NONE, OWN, STOCK, CoreComparison, Sight, Trial, compare_until_sure
+from covfleet.worker.identity import WorkerIdentity
 
 EXPECTED = {
     (OWN, True): "1.1 to 1.5",
@@ -28,6 +29,9 @@ EXPECTED = {
     ("pytrace", False): "10 or more",
 }
 """CPU time relative to that without coverage, by core and use of contexts, for most suites."""
+
+ALONE = WorkerIdentity("", "doctor", shard=0, slot=0, number=0, count=1)
+"""Who runs the sample."""
 
 ROUNDS = 2
 SHORT_S = 1.0
@@ -88,9 +92,10 @@ def measure(settings: Settings, launcher: WorkerLauncher, seconds: float) -> Sam
     with tempfile.TemporaryDirectory(prefix="covfleet-doctor-") as folder:
         name = Path(folder).name
         labels = {"covfleet.build": name}
-        spec = WorkerSpec(f"{name}-collect", labels, Path(folder, "collect"))
-        batches = _collected(launcher, options, spec, timeout_s)
-        trial = Trial(launcher, options, Path(folder, "cores"), timeout_s=timeout_s, labels=labels)
+        spec = WorkerSpec(f"{name}-collect", labels, Path(folder, "collect"), ALONE.environment(settings))
+        batches = _collected(launcher, options, spec, timeout_s, settings.collect_timeout_s)
+        cores = WorkerSpec(name, labels, Path(folder, "cores"), ALONE.environment(settings))
+        trial = Trial(launcher, options, cores, timeout_s=timeout_s)
         return _measure(trial, batches, seconds)
 
 
@@ -103,7 +108,11 @@ def sampled(tests: tuple[str, ...]) -> tuple[Batch, ...]:
 
 
 def _collected(
-    launcher: WorkerLauncher, options: StartOptions, spec: WorkerSpec, timeout_s: float
+    launcher: WorkerLauncher,
+    options: StartOptions,
+    spec: WorkerSpec,
+    timeout_s: float,
+    collect_timeout_s: float,
 ) -> tuple[Batch, ...]:
     if not options.pytest:
         raise ConfigurationError(
@@ -118,7 +127,7 @@ def _collected(
                 f"covfleet's own core can't measure here; {core} would be used",
                 hint="It needs Python 3.12 or newer, coverage.py without plugins, dynamic_context and timid.",
             )
-        suite = worker.collect(timeout_s)
+        suite = worker.collect(collect_timeout_s)
     if not suite.tests:
         raise ConfigurationError("pytest collected no tests", hint="Check pytest_args in [tool.covfleet].")
     return sampled(suite.tests)

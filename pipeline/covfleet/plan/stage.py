@@ -75,6 +75,7 @@ def make_plan(request: PlanRequest) -> Plan:
         deals=deal(batches, settings.shards),
         import_all=settings.import_all,
         coverage=collected.ready.settings,
+        left_out=collected.left_out,
     )
 
 

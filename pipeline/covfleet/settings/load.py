@@ -25,6 +25,8 @@ from covfleet.text import counted
 _VARIABLE = "COVFLEET_"
 _NOT_SETTINGS = re.compile(r"COVFLEET_(TEST_|SERVICES|CONSTRAINTS)")
 _RCFILE = "COVERAGE_RCFILE"  # coverage.py's own variable, which names its settings file
+_OF_A_WORKER = {f"COVFLEET_{name}" for name in ("BUILD", "SHARD", "SLOT", "WORKER")}
+"""What a test finds that starts a covfleet of its own."""
 _SECRET = re.compile(r"token|secret|passw|credential|private|api_?key", re.IGNORECASE)
 _CREDENTIALS_IN_URL = re.compile(r"(?<=://)[^/@\s]+(?=@)")
 
@@ -49,6 +51,12 @@ def load_settings(project: Path, flags: Mapping[str, Any], environ: Mapping[str,
     return sources.settings()
 
 
+def tests_variables(settings: Settings, environ: Mapping[str, str]) -> dict[str, str]:
+    """Return the variables that all tests get: those of the agent in ``env_pass``, and ``env``."""
+    passed = {name: environ[name] for name in settings.env_pass if name in environ}
+    return {**passed, **settings.env}
+
+
 class _Sources:
     """The values read so far, the source of each, and the faults."""
 
@@ -69,6 +77,8 @@ class _Sources:
     def read_variables(self, environ: Mapping[str, str]) -> None:
         if rcfile := environ.get(_RCFILE):
             self._add(_RCFILE, {"rcfile": rcfile})
+        if environ.keys() >= _OF_A_WORKER:
+            environ = {name: value for name, value in environ.items() if name not in _OF_A_WORKER}
         for name, value in sorted(environ.items()):
             if not name.startswith(_VARIABLE) or _NOT_SETTINGS.match(name) or not value:
                 continue

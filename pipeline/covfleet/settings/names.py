@@ -21,6 +21,7 @@ _BAD_IN_FOLDER = re.compile(r"[?*\\%!@#$^&|<>\[\]:;]")
 _BAD_IN_BRANCH = re.compile(r"[\s~^:?*\[\\]|\.\.|@\{|//|^[/.-]|/\.|\.lock(?:/|$)|[/.]$|^@$")
 _SCP_URL = re.compile(r"(?:[0-9A-Za-z._-]+@)?[0-9A-Za-z][0-9A-Za-z.-]*:[0-9A-Za-z~/][^\s]*", re.ASCII)
 _PLUGIN_VERSION = re.compile(r"\d[0-9A-Za-z._-]*", re.ASCII)
+_CREDENTIAL_VARIABLES = ("AWS_", "COVFLEET_", "JENKINS_")
 _PARTS = re.compile(r"[0-9A-Za-z._ -]+", re.ASCII)
 
 
@@ -125,6 +126,19 @@ def plugin_version(version: str) -> str:
     return version
 
 
+def passed_variables(names: tuple[str, ...]) -> tuple[str, ...]:
+    """Check the names of environment variables that tested code gets from the agent."""
+    for name in names:
+        if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
+            raise ValueError(f"{name!r} isn't the name of an environment variable")
+        if name.upper().startswith(_CREDENTIAL_VARIABLES):
+            raise ValueError(
+                f"{name} isn't passed to tested code: variables that begin with "
+                f"{', '.join(_CREDENTIAL_VARIABLES)} hold covfleet's own credentials and settings"
+            )
+    return names
+
+
 Label = Annotated[str, AfterValidator(label)]
 CredentialsId = Annotated[str, AfterValidator(credentials_id)]
 JobName = Annotated[str, AfterValidator(job_name)]
@@ -134,4 +148,5 @@ RepositoryUrl = Annotated[str, AfterValidator(repository_url)]
 WebUrl = Annotated[str, AfterValidator(web_url)]
 InnerPath = Annotated[str, AfterValidator(inner_path)]
 CommandLine = Annotated[str, AfterValidator(command_line)]
+PassedVariables = Annotated[tuple[str, ...], AfterValidator(passed_variables)]
 PluginVersion = Annotated[str, AfterValidator(plugin_version)]

@@ -22,6 +22,7 @@ from covfleet.settings.names import (
     InnerPath,
     JobName,
     Label,
+    PassedVariables,
     PluginVersion,
     RepositoryUrl,
     WebUrl,
@@ -332,7 +333,17 @@ class Settings(Section):
     sources: tuple[str, ...] = Field(
         default=(), description="Globs of additional files of the project, such as generated ones."
     )
-    env: dict[str, str] = Field(default_factory=dict, description="Environment variables for the tests.")
+    env: dict[str, str] = Field(
+        default_factory=dict,
+        description="Environment variables for the tests; {build}, {shard}, {slot}, {worker} are filled in.",
+    )
+    env_pass: PassedVariables = Field(
+        default=(),
+        description="Names of environment variables of the agent that the tests get, if set.",
+    )
+    xdist_worker: bool = Field(
+        default=True, description="Workers tell tests who they are as those of pytest-xdist do."
+    )
     lease_s: float = Field(
         default=30.0,
         gt=0,
@@ -347,6 +358,9 @@ class Settings(Section):
         default=2.0, gt=0, description="Minimum seconds between two saves of coverage data within a batch."
     )
     batch_timeout_s: float = Field(default=1800.0, gt=0, description="Time limit of a batch, in seconds.")
+    collect_timeout_s: float = Field(
+        default=300.0, gt=0, description="Time limit for importing and collecting a test file, in seconds."
+    )
     image: ImageSettings = ImageSettings()
     container: ContainerSettings = ContainerSettings()
     s3: S3Settings = S3Settings()

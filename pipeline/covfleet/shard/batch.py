@@ -14,12 +14,12 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from covfleet.errors import WorkerError
-from covfleet.model import FAILING, Batch, Outcome, TestOutcome
+from covfleet.model import FAILING, Batch, Outcome, TestOutcome, file_of_test
 from covfleet.ports.clock import Clock
 from covfleet.ports.worker import WorkerExit
 from covfleet.shard.collect import DataFileCollector
 from covfleet.worker.client import GRACE_S, WorkerClient
-from covfleet.worker.events import BatchEnded, BatchStarted, DataSaved, Event
+from covfleet.worker.events import BatchEnded, BatchStarted, Collecting, DataSaved, Event
 
 POLL_S = 0.25
 """How often to check for a stop request while the worker is silent, in seconds."""
@@ -53,6 +53,7 @@ class Surroundings:
     stopped: Callable[[], bool]
     on_progress: Callable[[BatchProgress], None]
     timeout_s: float
+    collect_timeout_s: float
 
 
 @dataclass(slots=True)
@@ -60,6 +61,7 @@ class _Attempt:
     """The reports of one process on its tests."""
 
     expected: frozenset[str]
+    collecting: str = ""  # the file that it imports now
     order: list[str] = field(default_factory=list)  # the tests to run, the next one last
     reported: dict[str, TestOutcome] = field(default_factory=dict)
     saved: set[str] = field(default_factory=set)
@@ -76,7 +78,10 @@ class _Attempt:
     def take(self, event: Event) -> None:
         """Record an event of the worker."""
         match event:
+            case Collecting(file=file):
+                self.collecting = file
             case BatchStarted(tests=tests):
+                self.collecting = ""
                 self.order = [test for test in reversed(tests) if test in self.expected]
             case TestOutcome(id=test) if test in self.expected:
                 self.reported[test] = event
@@ -92,8 +97,9 @@ class _Attempt:
 class BatchRun:
     """One batch, from its first worker to its last."""
 
-    def __init__(self, batch: Batch, around: Surroundings) -> None:
+    def __init__(self, batch: Batch, around: Surroundings, planned_elsewhere: tuple[str, ...] = ()) -> None:
         self._batch = batch
+        self._planned_elsewhere = planned_elsewhere
         self._around = around
         self._outcomes: dict[str, TestOutcome] = {}
         self._notes: list[str] = []
@@ -121,7 +127,8 @@ class BatchRun:
         if self._batch.command:
             worker.run_command(tests[0], self._batch.command)
         else:
-            worker.run(tests, self._batch.imports)
+            imports = [file for file in self._batch.imports if file not in self._outcomes]
+            worker.run(tests, imports, (*self._planned_elsewhere, *self._outcomes))
         timed_out = self._listen(worker, attempt)
         self._notes += attempt.notes
         if attempt.done:
@@ -141,16 +148,19 @@ class BatchRun:
             return False
 
     def _follow(self, worker: WorkerClient, attempt: _Attempt) -> bool:
-        deadline = self._around.clock.monotonic() + self._around.timeout_s
+        now = heard = self._around.clock.monotonic()
+        deadline = now + self._around.timeout_s
         for event in worker.events(POLL_S):
             if self._around.stopped():
                 raise BatchStoppedError
+            now = self._around.clock.monotonic()
             if event is not None:
+                heard = now
                 attempt.take(event)
                 self._around.on_progress(self._progress(attempt))
                 if attempt.done:
                     return False
-            if self._around.clock.monotonic() > deadline:
+            if now > deadline or (attempt.collecting and now > heard + self._around.collect_timeout_s):
                 return True
         return False
 
@@ -164,28 +174,37 @@ class BatchRun:
         kept = attempt.saved if self._around.collector.collect_left_behind() else set()
         self._keep(attempt, kept)
         left = [test for test in tests if test not in kept]
-        culprit = attempt.current()
+        culprit = attempt.current() or attempt.collecting
+        suspects = [test for test in left if culprit in (test, file_of_test(test))]
+        if culprit in self._batch.imports:
+            suspects.append(culprit)
         if timed_out:
-            return self._blame_for_time(culprit, left)
+            return self._blame_for_time(attempt, suspects, left)
         self._notes.append(
             f"the worker died in the middle of a batch ({exit_}) during {culprit or 'collection'}"
         )
-        return self._blame_for_death(culprit, left, exit_)
+        return self._blame_for_death(culprit, suspects, left, exit_)
 
-    def _blame_for_time(self, culprit: str, left: list[str]) -> tuple[str, ...]:
+    def _blame_for_time(self, attempt: _Attempt, suspects: list[str], left: list[str]) -> tuple[str, ...]:
         limit = f"was running when the batch's time limit of {self._around.timeout_s:g} s expired"
-        self._notes.append(f"{culprit or 'collection'} {limit}")
-        guilty = [culprit] if culprit else left
+        if attempt.collecting:
+            limit = (
+                f"was being collected when collect_timeout_s, {self._around.collect_timeout_s:g} s, expired"
+            )
+        self._notes.append(f"{attempt.current() or attempt.collecting or 'collection'} {limit}")
+        guilty = suspects or left
         self._fail(guilty, "timeout", limit, "")
         return tuple(test for test in left if test not in guilty)
 
-    def _blame_for_death(self, culprit: str, left: list[str], exit_: WorkerExit) -> tuple[str, ...]:
+    def _blame_for_death(
+        self, culprit: str, suspects: list[str], left: list[str], exit_: WorkerExit
+    ) -> tuple[str, ...]:
         self._deaths[culprit] += 1
-        allowed = _DEATHS_OF_A_CRASHED_TEST if culprit else _DEATHS_WITHOUT_A_TEST
-        guilty = ([culprit] if culprit else left) if self._deaths[culprit] >= allowed else []
+        allowed = _DEATHS_OF_A_CRASHED_TEST if suspects else _DEATHS_WITHOUT_A_TEST
+        guilty = (suspects or left) if self._deaths[culprit] >= allowed else []
         self._fail(guilty, "crashed", f"its process died {allowed} times: {exit_}", exit_.stderr_tail)
-        suspects = [culprit] if culprit and not guilty else []
-        return (*suspects, *(test for test in left if test not in {*guilty, *suspects}))
+        first = [test for test in left if test in suspects and test not in guilty]
+        return (*first, *(test for test in left if test not in {*guilty, *first}))
 
     def _keep(self, attempt: _Attempt, tests: Iterable[str]) -> None:
         for test in tests:

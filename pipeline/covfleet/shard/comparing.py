@@ -8,10 +8,10 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from itertools import islice
-from pathlib import Path
 
 from covfleet.errors import PipelineError
 from covfleet.model import Batch, CoresCompared
+from covfleet.ports.worker import WorkerSpec
 from covfleet.shard.request import ShardRequest
 from covfleet.worker.client import StartOptions
 from covfleet.worker.core_comparison import (
@@ -39,20 +39,20 @@ def is_chosen(request: ShardRequest, batch: Batch) -> bool:
 def compare_cores_on(
     request: ShardRequest,
     options: StartOptions,
+    spec: WorkerSpec,
     batch: Batch,
-    folder: Path,
     stopped: Callable[[], bool],
 ) -> CoresCompared | None:
     """Run the batch under both cores; return the comparison, or ``None`` if the shard was asked to stop.
 
-    A failure becomes part of the comparison, as the batch already has its result.
+    ``spec`` says what their workers have in common. A failure is part of what is returned: the batch has its
+    result already.
     """
     trial = Trial(
         request.launcher,
         options,
-        folder,
+        spec,
         timeout_s=request.settings.batch_timeout_s,
-        labels=request.labels,
         stopped=stopped,
     )
 

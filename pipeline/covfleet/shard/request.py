@@ -12,6 +12,7 @@ from covfleet.ports.narration import Narrate
 from covfleet.ports.worker import WorkerLauncher
 from covfleet.settings.schema import Settings
 from covfleet.store.build import StoredBuild
+from covfleet.worker.identity import WorkerIdentity, beside, test_worker
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +28,16 @@ class ShardRequest:
     stop: threading.Event
     narrate: Narrate
     workdir: Path
+
+    def identity(self, slot: int) -> WorkerIdentity:
+        """Return who the worker of a slot is."""
+        plan = self.plan
+        return test_worker(plan.commit, plan.build, self.shard, slot, plan.shards, self.settings)
+
+    def comparing_identity(self, slot: int) -> WorkerIdentity:
+        """Return who compares cores for a slot, while the slot's own worker keeps what it has set up."""
+        plan, own = self.plan, self.identity(slot)
+        return beside(plan.commit, plan.build, plan.shards, self.settings, ahead=own.number + 1)
 
     @property
     def labels(self) -> dict[str, str]:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from covfleet.errors import ConfigurationError, WorkerKilledError
-from covfleet.model import Batch, BatchResult, CoresCompared, DataFile, TestOutcome
+from covfleet.model import Batch, BatchResult, CoresCompared, DataFile, Plan, TestOutcome, file_of_test
 from covfleet.ports.worker import WorkerSpec
 from covfleet.settings.coverage import require_same
 from covfleet.shard.batch import BatchProgress, BatchRun, BatchStoppedError, Surroundings, bounded
@@ -17,7 +17,7 @@ from covfleet.shard.heart import Heart
 from covfleet.shard.request import ShardRequest
 from covfleet.store.commit import StoredCommit
 from covfleet.store.keys import LATE
-from covfleet.worker.client import StartOptions, WorkerClient
+from covfleet.worker.client import StartOptions, WorkerClient, reasons
 from covfleet.worker.events import Ready
 
 _QUIT_S = 10.0
@@ -48,6 +48,7 @@ class Slot:
         self._collector = DataFileCollector(self._folder / "collected")
         self._progress = BatchProgress()
         self._root = ""
+        self._environment = self._request.identity(context.number).environment(self._request.settings)
         self._carried: tuple[DataFile, ...] = ()
         self._remarks: tuple[str, ...] = ()  # on the workers, for every result
 
@@ -81,7 +82,9 @@ class Slot:
         self._progress = BatchProgress()
         heart.update(state="running")
         try:
-            outcomes, notes = BatchRun(batch, self._surroundings()).run()
+            outcomes, notes = BatchRun(
+                batch, self._surroundings(), tests_beside(self._request.plan, batch)
+            ).run()
         except BatchStoppedError:
             return False
         busy_s = clock.monotonic() - began
@@ -94,8 +97,10 @@ class Slot:
         request = self._request
         if not is_chosen(request, batch):
             return None
-        folder = self._folder / "cores"
-        return compare_cores_on(request, start_options(request), batch, folder, self._context.stopping)
+        identity = request.comparing_identity(self._context.number)
+        environment = identity.environment(request.settings)
+        spec = WorkerSpec(f"covfleet-{self._name}", request.labels, self._folder / "cores", environment)
+        return compare_cores_on(request, start_options(request), spec, batch, self._context.stopping)
 
     def _surroundings(self) -> Surroundings:
         return Surroundings(
@@ -106,6 +111,7 @@ class Slot:
             stopped=self._context.stopping,
             on_progress=self._show,
             timeout_s=self._request.settings.batch_timeout_s,
+            collect_timeout_s=self._request.settings.collect_timeout_s,
         )
 
     def _show(self, progress: BatchProgress) -> None:
@@ -139,7 +145,9 @@ class Slot:
         output_dir = self._folder / f"out-{self._generation}"
         output_dir.mkdir(parents=True)
         self._collector.watch(output_dir)
-        spec = WorkerSpec(f"covfleet-{self._name}-{self._generation}", request.labels, output_dir)
+        spec = WorkerSpec(
+            f"covfleet-{self._name}-{self._generation}", request.labels, output_dir, self._environment
+        )
         client = WorkerClient(request.launcher, spec, start_options(request))
         try:
             ready = client.start(request.settings.batch_timeout_s)
@@ -225,6 +233,12 @@ class Slot:
             self._deliver(f"{LATE}{late}", (), notes, 0.0)
 
 
+def tests_beside(plan: Plan, batch: Batch) -> tuple[str, ...]:
+    """Return the planned tests of the batch's files that are in other batches."""
+    files, own = {file_of_test(test) for test in batch.tests}, set(batch.tests)
+    return tuple(test for test in plan.tests if file_of_test(test) in files and test not in own)
+
+
 def start_options(request: ShardRequest) -> StartOptions:
     """Return the start options of the shard's workers, exactly as planned."""
     plan = request.plan
@@ -238,4 +252,5 @@ def start_options(request: ShardRequest) -> StartOptions:
         import_all=plan.import_all,
         settings=plan.coverage.text if plan.coverage else "",
         settings_file=plan.coverage.file if plan.coverage else "",
+        left_out=reasons(plan.left_out),
     )

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import re
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 
 from packaging.version import Version
@@ -17,10 +17,21 @@ from covfleet.errors import ConfigurationError, WorkerError, WorkerKilledError
 from covfleet.model import Environment, TestOutcome
 from covfleet.ports.worker import Worker, WorkerExit, WorkerLauncher, WorkerSpec
 from covfleet.settings.schema import Settings
-from covfleet.worker.events import CollectionEnded, Event, Ready, Refused, TestsFound, parse_event
+from covfleet.text import duration
+from covfleet.worker.events import (
+    Collecting,
+    CollectionEnded,
+    Event,
+    Ready,
+    Refused,
+    TestsFound,
+    parse_event,
+)
 
 GRACE_S = 5.0
 """How long a worker may take to save its data after SIGTERM."""
+
+_PYTEST_USAGE_ERROR = 4
 
 OLDEST_COVERAGE = Version("7.10.6")
 OLDEST_PYTEST = Version("7")
@@ -34,6 +45,8 @@ class StartOptions:
     """The options for starting a worker, with the protocol's names.
 
     ``branch=None``: as the application's own settings say.
+
+    ``left_out``: files that aren't imported, with a message and an output that say why.
 
     ``measure=False`` is for a worker that only collects: it reports how it would measure, but doesn't.
     ``collect_garbage``: collect garbage after each test.
@@ -49,6 +62,7 @@ class StartOptions:
     core: str
     checkpoint_s: float
     import_all: bool = False
+    left_out: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     measure: bool = True
     collect_garbage: bool = False
     settings: str = ""
@@ -57,8 +71,10 @@ class StartOptions:
     checkout: Mapping[str, str] = field(default_factory=dict)
 
 
-def exploring(settings: Settings, checkout: Mapping[str, str] | None = None) -> StartOptions:
-    """Return the options of a worker that only tells what it is and which tests there are."""
+def exploring(
+    settings: Settings, checkout: Mapping[str, str] | None = None, left_out: Iterable[TestOutcome] = ()
+) -> StartOptions:
+    """Return the options of a worker that only reports its environment and its tests."""
     return StartOptions(
         pytest=settings.pytest,
         pytest_args=settings.pytest_args,
@@ -66,11 +82,17 @@ def exploring(settings: Settings, checkout: Mapping[str, str] | None = None) -> 
         contexts=settings.contexts,
         core=settings.core,
         checkpoint_s=settings.checkpoint_s,
+        left_out=reasons(left_out),
         measure=False,
         settings_file=settings.coverage_file,
         resolve=True,
         checkout=checkout or {},
     )
+
+
+def reasons(errors: Iterable[TestOutcome]) -> dict[str, tuple[str, str]]:
+    """Return what a worker is told of files that it leaves out."""
+    return {error.id: (error.message, error.output) for error in errors}
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +102,34 @@ class Collection:
     tests: tuple[str, ...]
     imports: tuple[str, ...]
     errors: tuple[TestOutcome, ...]
+    notes: tuple[str, ...] = ()
+
+
+class PytestUsageError(ConfigurationError):
+    """pytest ended as it does for a wrong option, setting or conftest.py."""
+
+
+class CollectionCutError(WorkerError):
+    """A worker died or hung while it collected: what it had found until then counts for nothing.
+
+    Attributes:
+        file: what it was importing; empty if no single file is to blame.
+        how: how it ended, with what it said last.
+        output: all that is known of what it said.
+        timed_out: whether it was too slow, and not dead.
+    """
+
+    exit_code = ConfigurationError.exit_code
+
+    def __init__(self, file: str, how: str, output: str = "", *, timed_out: bool = False) -> None:
+        super().__init__(
+            f"collecting the tests was cut off{f' in {file}' if file else ''}: {how}",
+            hint="Nothing was planned. Does `python -m pytest --collect-only` end there?",
+        )
+        self.file = file
+        self.how = how
+        self.output = output
+        self.timed_out = timed_out
 
 
 class WorkerClient:
@@ -109,10 +159,7 @@ class WorkerClient:
         """
         self._send("start", **asdict(self._options))
         line = self._first_line(timeout_s)
-        ready = parse_event(line)
-        if isinstance(ready, Refused):
-            self.stop(GRACE_S)
-            raise ConfigurationError(ready.message, hint=ready.hint)
+        ready = _parsed(line)
         if not isinstance(ready, Ready):
             raise WorkerError(f"the worker started with {line[:200]!r} instead of reporting that it is ready")
         check_environment(ready.environment, self._launcher, needs_pytest=self._options.pytest)
@@ -134,6 +181,11 @@ class WorkerClient:
     def _failed_to_start(self) -> WorkerError | ConfigurationError:
         ended = self.stop(GRACE_S)
         tail = "\n".join(ended.stderr_tail.splitlines()[-20:])
+        if ended.code == _PYTEST_USAGE_ERROR:
+            return PytestUsageError(
+                f"pytest can't start with these options and settings; it says:\n{tail or '(nothing)'}",
+                hint="Check that `python -m pytest --collect-only` works in the project's folder.",
+            )
         if "No module named 'coverage'" in tail:
             return _unfit("no coverage", self._launcher, needs_pytest=self._options.pytest)
         if _TOO_OLD.search(tail):
@@ -145,20 +197,29 @@ class WorkerClient:
         return kind(f"the worker ended early ({ended}); the end of its output:\n{tail or '(nothing)'}")
 
     def collect(self, timeout_s: float) -> Collection:
-        """Return the result of pytest's collection.
+        """Return the whole result of pytest's collection. A single file may take ``timeout_s`` seconds.
 
         Raises:
-            WorkerError: the worker died, or collecting took longer than ``timeout_s`` seconds.
+            CollectionCutError: the worker died, or a file took longer.
         """
         self._send("collect")
-        deadline = time.monotonic() + timeout_s
         ids: list[str] = []
-        while (event := self.next_event(deadline - time.monotonic())) is not None:
-            if isinstance(event, TestsFound):
-                ids.extend(event.ids)
-            elif isinstance(event, CollectionEnded):
-                return Collection(tuple(ids), event.imports, event.errors)
-        raise WorkerError(f"pytest didn't collect the tests within {timeout_s:g} s")
+        file = ""
+        try:
+            while (event := self.next_event(timeout_s)) is not None:
+                if isinstance(event, Collecting):
+                    file = event.file
+                elif isinstance(event, TestsFound):
+                    ids.extend(event.ids)
+                elif isinstance(event, CollectionEnded):
+                    return Collection(tuple(ids), event.imports, event.errors, event.notes)
+        except (WorkerError, PytestUsageError) as error:
+            if isinstance(error, PytestUsageError) and not file:
+                raise
+            raise CollectionCutError(file, f"{error}", self.stop(GRACE_S).stderr_tail) from error
+        raise CollectionCutError(
+            file, f"it took longer than collect_timeout_s, {duration(timeout_s)}", timed_out=True
+        )
 
     def next_event(self, timeout_s: float) -> Event | None:
         """Return the next event, or ``None`` after ``timeout_s`` seconds. Raises ``WorkerError``."""
@@ -166,11 +227,17 @@ class WorkerClient:
             line = self._worker.receive(max(0.0, timeout_s))
         except EOFError:
             raise self._failed_to_start() from None
-        return None if line is None else parse_event(line)
+        return None if line is None else _parsed(line)
 
-    def run(self, tests: Sequence[str], imports: Sequence[str] = ()) -> None:
-        """Run tests, and import files without a test to run; the outcomes arrive as events."""
-        self._send("run", tests=list(tests), imports=list(imports))
+    def run(
+        self, tests: Sequence[str], imports: Sequence[str] = (), planned_elsewhere: Sequence[str] = ()
+    ) -> None:
+        """Run tests, and import files without a test to run; the outcomes arrive as events.
+
+        ``planned_elsewhere`` are further planned tests of the same files, which other batches contain.
+        """
+        told = {"tests": tests, "imports": imports, "planned_elsewhere": planned_elsewhere}
+        self._send("run", **{name: list(ids) for name, ids in told.items()})
 
     def run_command(self, test: str, argv: Sequence[str]) -> None:
         """Run a command group as the test ``test``."""
@@ -183,7 +250,7 @@ class WorkerClient:
                 line = self._worker.receive(poll_s)
             except EOFError:
                 return
-            yield None if line is None else parse_event(line)
+            yield None if line is None else _parsed(line)
 
     def quit(self, timeout_s: float) -> WorkerExit:
         """Let the worker finish its test session, then stop it."""
@@ -227,3 +294,10 @@ def _unfit(found: str, launcher: WorkerLauncher, *, needs_pytest: bool) -> Confi
         f"the application's environment has {found} ({launcher.interpreter})",
         hint=f"Install what is missing there: {launcher.to_install(*wanted)}",
     )
+
+
+def _parsed(line: bytes) -> Event:
+    event = parse_event(line)
+    if isinstance(event, Refused):
+        raise ConfigurationError(event.message, hint=event.hint)
+    return event

@@ -9,11 +9,10 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Iterable, Iterator, Sequence, Set
 from dataclasses import dataclass, replace
 from itertools import count
 from pathlib import Path
-from types import MappingProxyType
 from typing import TypeVar
 
 from coverage import CoverageData
@@ -157,23 +156,24 @@ def pairs_in(folder: Path) -> set[Pair]:
 
 
 class Trial:
-    """Runs the same tests under different cores, each time in a new worker."""
+    """Runs the same tests under different cores, each time in a new worker.
+
+    ``spec`` says what all these workers have in common; their folders lie in its own.
+    """
 
     def __init__(
         self,
         launcher: WorkerLauncher,
         options: StartOptions,
-        folder: Path,
+        spec: WorkerSpec,
         *,
         timeout_s: float,
-        labels: Mapping[str, str] = MappingProxyType({}),
         stopped: Callable[[], bool] = lambda: False,
     ) -> None:
         self._launcher = launcher
         self._options = options
-        self._folder = folder
+        self._spec = replace(spec, environment={**spec.environment, **_ENVIRONMENT})
         self._timeout_s = timeout_s
-        self._labels = labels
         self._stopped = stopped
         self._numbers = count(1)
 
@@ -192,10 +192,9 @@ class Trial:
             ConfigurationError: the worker can't measure with this core.
             ComparisonStoppedError: the comparison was asked to stop.
         """
-        output_dir = self._folder / f"{core}-{next(self._numbers)}"
+        output_dir = self._spec.output_dir / f"{core}-{next(self._numbers)}"
         output_dir.mkdir(parents=True)
-        name = f"covfleet-{self._folder.parent.name}-{output_dir.name}"
-        spec = WorkerSpec(name, self._labels, output_dir, _ENVIRONMENT)
+        spec = replace(self._spec, name=f"{self._spec.name}-{output_dir.name}", output_dir=output_dir)
         measured = core != NONE
         options = replace(
             self._options,

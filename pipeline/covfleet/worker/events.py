@@ -36,6 +36,13 @@ class Refused:
 
 
 @dataclass(frozen=True, slots=True)
+class Collecting:
+    """The worker is about to import this test file, or a folder's conftest.py; empty: it imports none now."""
+
+    file: str
+
+
+@dataclass(frozen=True, slots=True)
 class TestsFound:
     """Some of the test ids that pytest collects, in its order."""
 
@@ -50,6 +57,7 @@ class CollectionEnded:
 
     imports: tuple[str, ...]
     errors: tuple[TestOutcome, ...]
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +80,17 @@ class BatchEnded:
     cpu_s: float = 0.0  # not measured for command groups
 
 
-Event = Ready | Refused | TestsFound | CollectionEnded | BatchStarted | TestOutcome | DataSaved | BatchEnded
+Event = (
+    Ready
+    | Refused
+    | Collecting
+    | TestsFound
+    | CollectionEnded
+    | BatchStarted
+    | TestOutcome
+    | DataSaved
+    | BatchEnded
+)
 """An event of a worker; a test's outcome also means the end of that test."""
 
 
@@ -86,6 +104,7 @@ _EVENTS: TypeAdapter[Event] = TypeAdapter(
     Annotated[
         Annotated[Ready, Tag("ready")]
         | Annotated[Refused, Tag("refused")]
+        | Annotated[Collecting, Tag("collecting")]
         | Annotated[TestsFound, Tag("tests")]
         | Annotated[CollectionEnded, Tag("collected")]
         | Annotated[BatchStarted, Tag("running")]

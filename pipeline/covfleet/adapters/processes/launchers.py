@@ -12,6 +12,7 @@ import covfleet
 from covfleet.adapters.processes.interpreters import Interpreter, Own, find_interpreter
 from covfleet.adapters.processes.worker import ProcessLauncher, tests_environment
 from covfleet.settings.installation import environment_of
+from covfleet.settings.load import tests_variables
 from covfleet.settings.schema import Settings
 
 WORKER = Path(covfleet.__file__).parent.parent / "covfleet_worker"
@@ -32,10 +33,12 @@ def process_launcher(
 ) -> ProcessLauncher:
     """Return what starts workers as plain processes of this machine, with the project's interpreter."""
     found = interpreter or project_interpreter(settings, project, environ)
+    variables = tests_variables(settings, environ)
     return ProcessLauncher(
         python=str(found.path),
         project=project,
-        environment=activated(tests_environment(environ, {}), found.path) | settings.env,
+        environment=activated(tests_environment(environ, {}), found.path)
+        | tests_variables(settings, environ),
         worker=WORKER,
         interpreter=str(found),
     )

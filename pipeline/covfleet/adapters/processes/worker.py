@@ -18,15 +18,25 @@ from covfleet.settings.installation import to_install
 STDERR_TAIL_BYTES = 64 * 1024
 _READ_BYTES = 1 << 16
 _NOT_RUNNABLE = {errno.ENOENT, errno.ENOTDIR, errno.EACCES, errno.ENOEXEC, errno.EISDIR}
-_KEPT_FROM_TESTS = ("AWS_", "COVFLEET_", "COVERAGE_", "PYTEST_XDIST_", "PYTEST_CURRENT_TEST", "COV_CORE_")
+_KEPT_FROM_TESTS = (
+    "AWS_",
+    "COVFLEET_",
+    "JENKINS_USER",  # and a token: covfleet's own credentials
+    "JENKINS_TOKEN",
+    "JENKINS_API_TOKEN",
+    "COVERAGE_",
+    "PYTEST_XDIST_",
+    "PYTEST_CURRENT_TEST",
+    "COV_CORE_",
+)
 
 
 def tests_environment(environ: Mapping[str, str], extra: Mapping[str, str]) -> dict[str, str]:
     """Return the environment for the tests: ours, without credentials and variables of other test runs.
 
-    The tested code is not trusted with AWS credentials; ``[tool.covfleet.env]`` sets the variables that it
-    does need. Compiled bytecode stays beside the sources, as after any run of pytest, so the next worker
-    needn't compile.
+    The tested code is not trusted with credentials; ``env`` and ``env_pass`` name the variables that it does
+    need. Compiled bytecode stays beside the sources, as after any run of pytest, so the next worker needn't
+    compile.
     """
     kept = {name: value for name, value in environ.items() if not name.startswith(_KEPT_FROM_TESTS)}
     return {**kept, **extra}

@@ -30,7 +30,7 @@ from covfleet.model import Checkout, ImageRef, Plan
 from covfleet.ports.engine import ContainerEngine
 from covfleet.ports.object_store import ObjectStore
 from covfleet.ports.worker import WorkerLauncher
-from covfleet.settings.load import load_settings, variable
+from covfleet.settings.load import load_settings, tests_variables, variable
 from covfleet.settings.schema import Settings
 from covfleet.store.build import StoredBuild
 from covfleet.store.commit import StoredCommit
@@ -192,7 +192,8 @@ class Session:
                 hint="Run `covfleet image` here, or set push = true in [tool.covfleet.image].",
             )
         settings = self.settings
-        return DockerLauncher(image, settings.container, settings.image.python, settings.env, WORKER)
+        variables = tests_variables(settings, os.environ)
+        return DockerLauncher(image, settings.container, settings.image.python, variables, WORKER)
 
     def processes(self) -> WorkerLauncher:
         """Return what starts workers as processes of this machine."""
