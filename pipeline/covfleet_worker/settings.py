@@ -181,16 +181,17 @@ def _from_files(rcfile: str, checkout: Mapping[str, str]) -> Resolved:
 
 def _from_checkout(copy: str, rcfile: str, checkout: Mapping[str, str]) -> tuple[str, str]:
     """Return the text form of what the agent's checkout says and the file's name, both empty for nothing."""
+    if os.path.isabs(rcfile):  # outside: each machine has its own
+        return "", ""
     for name, content in checkout.items():
-        path = os.path.join(copy, name.lstrip("/"))
+        path = os.path.join(copy, name)
         os.makedirs(os.path.dirname(path), exist_ok=True)
         with open(path, "w", encoding="utf-8") as file:
             file.write(content)
-    found = find(copy, rcfile.lstrip("/"))
-    if found is None:
-        return "", ""
-    name = os.path.relpath(str(found.config.config_file), copy)
-    return to_text(found.config), f"/{name}" if rcfile.startswith("/") else name
+    found = find(copy, rcfile)
+    return (
+        (to_text(found.config), os.path.relpath(str(found.config.config_file), copy)) if found else ("", "")
+    )
 
 
 def _configured(text: str) -> str:

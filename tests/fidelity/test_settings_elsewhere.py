@@ -13,6 +13,8 @@ from covfleet.adapters.processes import worker as processes
 from covfleet.adapters.processes.launchers import WORKER
 from covfleet.errors import IncompleteDataError
 from covfleet.model import Plan
+from covfleet.plan.collect import settings_files
+from covfleet.settings.schema import Settings
 from covfleet.store.documents import from_json, to_json
 from support.fidelity import APP
 from support.runs import Build, lines_of, new_build, write_project
@@ -67,6 +69,29 @@ def test_a_shard_whose_file_was_changed_after_the_plan_stops(tmp_path: Path) -> 
     (tmp_path / "image" / ".coveragerc").write_text("[run]\nsource = shop\n")
     with pytest.raises(IncompleteDataError, match="shard 1 are not those that count"):
         build.run_shard(plan)
+
+
+@pytest.mark.parametrize("content", ["[run]\nsource = tests\n", None])
+def test_a_file_that_pytest_cov_names_is_the_checkouts_as_well(tmp_path: Path, content: str | None) -> None:
+    checkout = {"cov.ini": SETTINGS, "pytest.ini": "[pytest]\naddopts = --cov --cov-config=cov.ini\n"}
+    build = build_in(tmp_path, {"cov.ini": content}, **checkout)
+    if content:
+        with pytest.raises(IncompleteDataError, match=r"cov\.ini of the image"):
+            build.plan()
+        return
+    plan = build.plan()
+    assert plan.coverage is not None
+    assert (plan.coverage.file, plan.measurement.branch) == ("cov.ini", True)
+
+
+def test_nothing_outside_the_project_is_shown_to_the_tests(tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text("[run]\nbranch = true\n")
+    app = write_project(
+        tmp_path / "app", {**APP, "pytest.ini": "[pytest]\naddopts = --cov-config=../secret\n"}
+    )
+    (app / ".coveragerc").symlink_to(tmp_path / "secret")
+    for rcfile in (None, str(tmp_path / "secret"), "../secret"):
+        assert settings_files(app, Settings(rcfile=rcfile)).keys() == {"pyproject.toml", "pytest.ini"}
 
 
 def test_only_the_image_has_the_file(tmp_path: Path) -> None:

@@ -6,9 +6,10 @@ the rest. What a process had found before it died doesn't count.
 
 from __future__ import annotations
 
+import re
 import tempfile
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from covfleet.model import TestOutcome
 from covfleet.plan.request import PlanRequest
 from covfleet.ports.worker import WorkerSpec
 from covfleet.settings.coverage import require_same
+from covfleet.settings.schema import Settings
 from covfleet.text import counted, one_line
 from covfleet.worker.client import CollectionCutError, StartOptions, WorkerClient, exploring
 from covfleet.worker.events import Ready
@@ -30,8 +32,10 @@ _DEATHS = 2
 
 _MOST_TRIES = 3 * MOST_LEFT_OUT
 
-_SETTINGS_FILES = (".coveragerc", ".coveragerc.toml", "setup.cfg", "tox.ini", "pyproject.toml")
-"""Where coverage.py looks for its settings, in this order."""
+_SETTINGS_FILES = (".coveragerc", ".coveragerc.toml", "setup.cfg", "tox.ini", "pyproject.toml", "pytest.ini")
+"""Where coverage.py looks for its settings; and pytest, whose arguments may name another file."""
+
+_COV_CONFIG = re.compile(r"--cov-config[\s=\"',]+([^\s\"',]+)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,10 +97,9 @@ def _collect_once(request: PlanRequest, left_out: tuple[TestOutcome, ...]) -> Co
         name = f"covfleet-{request.build.name}-plan"
         spec = WorkerSpec(name, labels, Path(folder), identity.environment(settings))
         root = Path(request.checkout.root)
-        files = settings_files(root, settings.coverage_file)
-        with WorkerClient(
-            request.launcher, spec, within(root, exploring(settings, files, left_out))
-        ) as client:
+        files = settings_files(root, settings)
+        options = within(root, exploring(settings, files, left_out))
+        with WorkerClient(request.launcher, spec, options) as client:
             try:
                 ready = client.start(settings.batch_timeout_s)
             except WorkerKilledError as killed:
@@ -118,20 +121,33 @@ def _collect_once(request: PlanRequest, left_out: tuple[TestOutcome, ...]) -> Co
     return Collected(ready, tuple(tests), suite.imports, left_out)
 
 
-def settings_files(root: Path, named: str) -> Mapping[str, str]:
+def settings_files(root: Path, settings: Settings) -> Mapping[str, str]:
     """Return the content of the checkout's files in which coverage.py's settings may stand.
+
+    Nothing outside the project is read: the tests see what is returned.
 
     Raises:
         ConfigurationError: the file that was named isn't there.
     """
+    named = settings.coverage_file
     if named and not (root / named).is_file():
         raise ConfigurationError(
             f"there is no file {named} for coverage.py's settings",
             hint="COVERAGE_RCFILE or `rcfile` in [tool.covfleet] names it, relative to the project's folder.",
         )
-    names = [_inside(root, named)] if named else _SETTINGS_FILES
+    found = _contents(root, _SETTINGS_FILES)
+    words = (*found.values(), *settings.pytest_args, *settings.env.values())
+    more = {_inside(root, named), *(name for text in words for name in _COV_CONFIG.findall(text))}
+    return found | _contents(root, sorted(more))
+
+
+def _contents(root: Path, names: Iterable[str]) -> dict[str, str]:
+    inside = (name for name in names if not Path(name).is_absolute() and ".." not in Path(name).parts)
+    paths = ((name, (root / name).resolve()) for name in inside)
     return {
-        name: (root / name).read_text("utf-8", errors="replace") for name in names if (root / name).is_file()
+        name: path.read_text("utf-8", errors="replace")
+        for name, path in paths
+        if path.is_relative_to(root.resolve()) and path.is_file()
     }
 
 
