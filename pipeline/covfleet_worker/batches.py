@@ -160,7 +160,13 @@ class Batches:
             following = items[index + 1][1] if index + 1 < len(items) else None
             self._run_one(test, item, following)
         files = self.measurement.hand_over()
-        self.channel.send("done", files=files, notes=self._notes(), cpu_s=cpu_s() - before_s)
+        self.channel.send(
+            "done",
+            files=files,
+            notes=self._notes(),
+            cpu_s=cpu_s() - before_s,
+            observed=self.measurement.observed(),
+        )
 
     def _run_one(self, test: str, item: Any, following: Any) -> None:
         self.verdicts.reports.clear()

@@ -10,6 +10,7 @@ from typing import Any, Callable
 
 from .channel import Channel, shortened
 from .measurement import WorkerCoverage
+from .scope import Scope
 from .verdicts import failure
 
 
@@ -21,10 +22,19 @@ def serve(
         command = channel.receive()
         if command is None or command["do"] == "quit":
             return
-        if command["do"] == "command":
+        if command["do"] == "scope":
+            tell_scope(channel, measurement.scope, command["known"])
+        elif command["do"] == "command":
             run_command(channel, measurement, command)
         else:
             commands[command["do"]](command)
+
+
+def tell_scope(channel: Channel, scope: Scope, known: list[str]) -> None:
+    """Tell the agent which files the settings select that it doesn't know, and then what selects them."""
+    for file in scope.unknown_files(known):
+        channel.send("selected", **file)
+    channel.send("scope", scope={"entries": scope.described(), "limited": scope.is_limited()})
 
 
 def run_command(channel: Channel, measurement: WorkerCoverage, command: dict[str, Any]) -> None:
@@ -46,4 +56,5 @@ def run_command(channel: Channel, measurement: WorkerCoverage, command: dict[str
     if ran.returncode:
         outcome["message"] = f"exit status {ran.returncode}"
     channel.send("test", **outcome)
-    channel.send("done", files=measurement.adopt_children(), notes=[])
+    files = measurement.adopt_children()
+    channel.send("done", files=files, notes=[], observed=measurement.observed())

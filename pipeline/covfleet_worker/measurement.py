@@ -13,12 +13,18 @@ import coverage
 
 from .channel import clean
 from .guard import Guard, OwnCoverage
+from .scope import Scope
 from .settings import apply, as_ini, to_text
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-OURS = os.path.join(re.sub(r"[][*?]", "?", HERE), "*")  # as a coverage.py pattern
+OWN_FOLDER = ".covfleet"  # in the project: copies of its sources, among other things
 FINISHED_CHILD = re.compile(r"^\.coverage\..*\.H\w{10}h$")  # the hash is added to the name at the very end
 CORES = {"CTracer": "ctrace", "PyTracer": "pytrace", "SysMonitor": "sysmon", "Monitor": "monitor"}
+
+
+def below(folder: str) -> str:
+    """Return a coverage.py pattern for everything in a folder."""
+    return os.path.join(re.sub(r"[][*?]", "?", folder), "*")
 
 
 class WorkerCoverage:
@@ -37,6 +43,7 @@ class WorkerCoverage:
         self._root = os.path.join(os.getcwd(), "")
         self._done = os.path.join(folder, "done")
         self._handed_over = 0
+        self._measured: set[str] = set()  # paths in the data that was handed over since the agent was told
         os.makedirs(self._done, exist_ok=True)
         self.cov = self._coverage(folder, branch, settings)
         self.settings = to_text(self.cov.config)
@@ -74,7 +81,7 @@ class WorkerCoverage:
         set_option("run:relative_files", True)
         set_option("run:sigterm", True)
         set_option("run:patch", sorted({*self._listed("run:patch"), "subprocess"}))
-        set_option("run:omit", [*self._listed("run:omit"), OURS])
+        set_option("run:omit", [*self._listed("run:omit"), *map(below, (HERE, self._root + OWN_FOLDER))])
         if "multiprocessing" in self._listed("run:concurrency"):
             # Its children read the settings file again, which doesn't contain the location of our data.
             os.environ["COVERAGE_FILE"] = self.cov.config.data_file
@@ -150,6 +157,7 @@ class WorkerCoverage:
             said = "; ".join(self.notes)
             raise SystemExit(f"coverage.py measures with {self.core} instead of {self.wanted_core}: {said}")
         self.guard = Guard(self.cov, self.core)
+        self.scope = Scope(self.cov, os.getcwd())
 
     def stop(self) -> None:
         """Stop measuring for good; SIGTERM then ends the process, and saves nothing before."""
@@ -216,6 +224,7 @@ class WorkerCoverage:
         """Close the batch's data file, move it to ``done`` and start a new one; return the file's name."""
         self.switch("")
         data = self.save()
+        self._measured |= data.measured_files()
         path = data.data_filename()
         data.close()
         names = []
@@ -227,6 +236,11 @@ class WorkerCoverage:
         # erase() doesn't reset these, and the next file would not declare whether it contains lines or arcs.
         data._has_lines = data._has_arcs = False
         return names + self.adopt_children()
+
+    def observed(self) -> dict[str, Any]:
+        """Return what is known of what was handed over, as the fields of the agent's ``Observed``."""
+        paths, self._measured = self._measured, set()
+        return {"files": self.scope.seen(paths), "strangers": self.scope.strangers()}
 
     def adopt_children(self) -> list[str]:
         """Hand over the finished data files of subprocesses, with the project's paths made relative."""
@@ -242,6 +256,7 @@ class WorkerCoverage:
             child.read()
             adopted.update(child, map_path=lambda file: file[len(root) :] if file.startswith(root) else file)
             child.close()
+            self._measured |= adopted.measured_files()
         except coverage.CoverageException as error:  # the agent judges the file as it is
             self.notes.append(f"the data file of a subprocess can't be read: {error}")
             adopted.erase()

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import importlib.util
 import os
-import platform
 import sys
 import types
 from typing import Any, Callable, Iterable
 
-import coverage
-
 from .channel import Channel
 from .commands import serve
+from .interpreter import environment, installed_version
 from .measurement import WorkerCoverage
 from .settings import RefusedError, found_here, resolve
 
@@ -149,31 +147,3 @@ def die_with_parent() -> None:
 
     parent_death_signal = 1  # PR_SET_PDEATHSIG, <linux/prctl.h>
     ctypes.CDLL(None, use_errno=True).prctl(parent_death_signal, signal.SIGKILL, 0, 0, 0)
-
-
-def environment() -> dict[str, str]:
-    """Return the fields of the agent's ``Environment``."""
-    return {
-        "python": platform.python_version(),
-        "pytest": installed_version("pytest"),
-        "coverage": coverage.__version__,
-        "platform": sys.platform,
-        "executable": in_project(sys.executable),
-        "prefix": in_project(sys.prefix),
-    }
-
-
-def in_project(path: str) -> str:
-    """Return a path relative to the project if it lies there: workspaces of one project have many names."""
-    root = os.path.join(os.getcwd(), "")
-    return path[len(root) :] if path.startswith(root) else path
-
-
-def installed_version(package: str) -> str:
-    """Return a package's version, or an empty string if it isn't installed."""
-    import importlib.metadata
-
-    try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return ""

@@ -9,7 +9,7 @@ import json
 import textwrap
 import tokenize
 from collections.abc import Iterator, Sequence
-from dataclasses import MISSING, Field, fields, is_dataclass
+from dataclasses import MISSING, Field, asdict, fields, is_dataclass
 from typing import Any, get_args, get_type_hints
 
 from covfleet.model import BatchResult, Claim, Heartbeat, Ledger, Plan, ReportManifest
@@ -118,7 +118,10 @@ def _rows(kind: type) -> Iterator[Sequence[str]]:
 def _default(field: Field[Any]) -> str:
     if field.default is not MISSING:
         return f"`{json.dumps(field.default)}`"
-    return "required" if field.default_factory is MISSING else f"`{json.dumps(field.default_factory())}`"
+    if field.default_factory is MISSING:
+        return "required"
+    value = field.default_factory()
+    return f"`{json.dumps(asdict(value) if is_dataclass(value) else value)}`"
 
 
 def _type(annotation: str) -> str:

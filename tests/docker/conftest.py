@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import uuid
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -13,11 +12,9 @@ import docker
 import pytest
 from covfleet.adapters.docker.engine import DockerEngine
 from covfleet.adapters.docker.worker import DockerLauncher
-from covfleet.ports.engine import BuildRequest
 from covfleet.ports.worker import WorkerSpec
 from covfleet.settings.schema import ContainerSettings
-from support.containers import PUPPET, Launch, Puppet, kept_image
-from support.needs import missing
+from support.containers import PUPPET, Launch, Puppet
 
 
 @pytest.fixture
@@ -79,37 +76,3 @@ def launch(launcher: DockerLauncher, spec: WorkerSpec) -> Iterator[Launch]:
     yield start
     for puppet in started:
         puppet.worker.stop(0)
-
-
-DOCKERFILE = """
-ARG BASE
-ARG CA_IMAGE=${BASE}
-FROM ${CA_IMAGE} AS ca
-FROM ${BASE} AS build
-ARG PIP_CERT
-COPY --from=ca /tmp /covfleet-ca
-RUN set -e; make() { python3 -m venv --without-pip $1; pip --python $1/bin/python install $2 $3; }; \\
-    make /opt/old coverage==7.10.5; make /opt/bare coverage==7.10.6; make /opt/whole coverage==7.10.6 pytest
-FROM ${BASE}
-COPY --from=build /opt /opt
-"""
-
-
-@pytest.fixture(scope="session")
-def applications(base_image: str, tmp_path_factory: pytest.TempPathFactory) -> str:
-    """An image with three environments in /opt: ``old`` coverage, ``bare`` of pytest, and the ``whole``."""
-    bundle = Path("/etc/ssl/certs/ca-certificates.crt")
-    if not bundle.exists():
-        missing("the machine's CA bundle", "apt-get install ca-certificates")
-    folder = tmp_path_factory.mktemp("applications")
-    (folder / "Dockerfile").write_text(DOCKERFILE)
-
-    def build(image: str) -> None:
-        engine = DockerEngine()
-        request = BuildRequest(folder, folder / "Dockerfile", image, {}, {"BASE": base_image}, bundle)
-        engine.build(request, lambda line: None)
-        engine.close()
-
-    with contextlib.closing(docker.from_env().api) as client:
-        made_of = (DOCKERFILE, client.inspect_image(base_image)["Id"])
-        return kept_image(client, "covfleet-test-applications", made_of, build)

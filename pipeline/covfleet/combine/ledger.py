@@ -8,12 +8,13 @@ contradicts the plan or other data makes it *conflicting*, which no option publi
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 
 from covfleet.combine.contents import CheckedData
 from covfleet.combine.paths import CoverageSettings, Resolution, collisions, look_alikes
+from covfleet.combine.scope import ScopeEvidence, scope_notes, scope_problems
 from covfleet.model import (
     FAILING,
     Batch,
@@ -54,6 +55,7 @@ def judge(evidence: Evidence, resolution: Resolution) -> Ledger:
     results = tuple(sorted(accepted(plan, evidence.results), key=lambda result: result.batch))
     outcomes = outcomes_of(plan, results)
     batches = {batch.id: batch for batch in plan.batches}
+    scope = ScopeEvidence(plan, results, evidence.checked, resolution)
     problems = chain(
         evidence.problems,
         *(_result_problems(plan, batches, result) for result in evidence.results),
@@ -62,6 +64,7 @@ def judge(evidence: Evidence, resolution: Resolution) -> Ledger:
         _no_data(results),
         _kind_problems(evidence.checked, branch=plan.measurement.branch),
         data_problems(evidence.checked, resolution, evidence.settings),
+        scope_problems(scope),
     )
     named = tuple(sorted(set(problems), key=lambda problem: (problem.kind, problem.subject, problem.detail)))
     return Ledger(
@@ -73,7 +76,7 @@ def judge(evidence: Evidence, resolution: Resolution) -> Ledger:
         outcomes=dict(sorted(Counter(outcome.outcome for outcome in outcomes).items())),
         failures=tuple(outcome.id for outcome in outcomes if outcome.outcome in FAILING),
         problems=named,
-        notes=tuple(_notes(evidence, results, resolution)),
+        notes=(*scope_notes(scope), *_notes(evidence, results, scope)),
         data_files=tuple(sorted({file for result in results for file in result.data_files}, key=_name)),
         shares=_shares(plan, results),
         outside=resolution.outside[:MOST_OUTSIDE],
@@ -129,13 +132,14 @@ def data_problems(
         )
 
 
-def outside_notes(resolution: Resolution, known: Iterable[str]) -> Iterator[str]:
-    """Yield notes on the measured files that were left out."""
+def outside_notes(resolution: Resolution, known: Iterable[str], copies: Container[str] = ()) -> Iterator[str]:
+    """Yield notes on the measured files that were left out, less the ``copies`` that are named elsewhere."""
     if len(resolution.outside) > MOST_OUTSIDE:
         yield f"{len(resolution.outside)} measured files are outside the project; {MOST_OUTSIDE} are listed"
-    if copies := look_alikes(resolution.outside, known):
+    alike = look_alikes(resolution.outside, known)
+    if perhaps := [path for path in alike if path not in copies]:
         yield (
-            f"left out, although they may be copies of the project's files: {listed(copies)}; "
+            f"left out, although they may be copies of the project's files: {listed(perhaps)}; "
             "to include them, add a rule to [paths] of the project's coverage settings"
         )
 
@@ -231,7 +235,7 @@ def _tracer_problems(
                 yield Problem("conflict", data.name, detail)
 
 
-def _notes(evidence: Evidence, results: Sequence[BatchResult], resolution: Resolution) -> Iterator[str]:
+def _notes(evidence: Evidence, results: Sequence[BatchResult], scope: ScopeEvidence) -> Iterator[str]:
     yield from _core_notes(_cores(results))
     yield from _uncertain_notes(outcomes_of(evidence.plan, results))
     shards_by_note = defaultdict(set)
@@ -251,7 +255,7 @@ def _notes(evidence: Evidence, results: Sequence[BatchResult], resolution: Resol
     if evidence.strays:
         files = counted(len(evidence.strays), "data file")
         yield f"ignored {files} that no result names: {listed(evidence.strays)}"
-    yield from outside_notes(resolution, (source.path for source in evidence.plan.sources))
+    yield from outside_notes(scope.resolution, scope.planned, set(scope.copies))
 
 
 def _cores(results: Sequence[BatchResult]) -> CoresCompared | None:

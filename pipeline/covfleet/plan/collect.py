@@ -10,11 +10,12 @@ import re
 import tempfile
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from covfleet.errors import ConfigurationError, WorkerKilledError
 from covfleet.model import TestOutcome
+from covfleet.model.scope import Scope
 from covfleet.plan.request import PlanRequest
 from covfleet.ports.worker import WorkerSpec
 from covfleet.settings.coverage import require_same
@@ -46,12 +47,15 @@ class Collected:
     tests: tuple[str, ...]
     imports: tuple[str, ...] = ()  # test files without a test to run
     left_out: tuple[TestOutcome, ...] = ()  # files among the tests that no worker may import
+    scope: Scope = field(default_factory=Scope)
+    generated: Mapping[str, bytes] = field(default_factory=dict)  # measured, but not in the checkout
 
 
-def collect(request: PlanRequest) -> Collected:
+def collect(request: PlanRequest, known: Iterable[str]) -> Collected:
     """Collect the test ids with the application's own pytest; an uncollectable file counts as a test.
 
-    Such a file then fails in its shard under its own name, while everything else runs.
+    Such a file then fails in its shard under its own name, while everything else runs. ``known`` are the
+    project's files; what coverage.py measures beside them comes along with its content.
 
     Raises:
         ConfigurationError: the tests can't be collected, and it isn't the fault of a few files.
@@ -61,7 +65,7 @@ def collect(request: PlanRequest) -> Collected:
     left_out: dict[str, TestOutcome] = {}
     for _ in range(_MOST_TRIES):
         try:
-            return _collect_once(request, tuple(left_out.values()))
+            return _collect_once(request, known, tuple(left_out.values()))
         except CollectionCutError as error:
             cut = error
         deaths[cut.file] += 1
@@ -89,7 +93,7 @@ def _outcome(cut: CollectionCutError) -> TestOutcome:
     return TestOutcome(cut.file, "error", 0.0, f"couldn't be collected: {how}, {_DEATHS} times", cut.output)
 
 
-def _collect_once(request: PlanRequest, left_out: tuple[TestOutcome, ...]) -> Collected:
+def _collect_once(request: PlanRequest, known: Iterable[str], left_out: tuple[TestOutcome, ...]) -> Collected:
     settings = request.settings
     labels = {"covfleet.build": request.build.name, "covfleet.commit": request.build.commit}
     identity = beside(request.build.commit, request.build.name, settings.shards, settings)
@@ -109,8 +113,10 @@ def _collect_once(request: PlanRequest, left_out: tuple[TestOutcome, ...]) -> Co
                 for note in ready.settings.notes:
                     request.narrate(note)
             if not settings.pytest:
-                return Collected(ready, ())
+                selected = client.select(known, settings.batch_timeout_s)
+                return Collected(ready, (), scope=selected.scope, generated=selected.generated)
             suite = client.collect(settings.collect_timeout_s)
+            selected = client.select(known, settings.batch_timeout_s)
     for note in suite.notes:
         request.narrate(f"note: {note}")
     named = {error.id for error in left_out}
@@ -118,7 +124,7 @@ def _collect_once(request: PlanRequest, left_out: tuple[TestOutcome, ...]) -> Co
         if error.id not in named:
             request.narrate(f"{error.id} {error.message}; it will be reported as an error")
     tests = dict.fromkeys([*suite.tests, *(error.id for error in (*suite.errors, *left_out))])
-    return Collected(ready, tuple(tests), suite.imports, left_out)
+    return Collected(ready, tuple(tests), suite.imports, left_out, selected.scope, selected.generated)
 
 
 def settings_files(root: Path, settings: Settings) -> Mapping[str, str]:

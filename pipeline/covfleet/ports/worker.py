@@ -10,11 +10,15 @@ from typing import Protocol
 
 @dataclass(frozen=True, slots=True)
 class WorkerExit:
-    """How a worker process ended. ``code`` is negative for a signal, as in ``subprocess``."""
+    """How a worker process ended. ``code`` is negative for a signal, as in ``subprocess``.
+
+    ``barred`` says why the interpreter that was meant could not be run at all; empty otherwise.
+    """
 
     code: int
     oom_killed: bool = False
     stderr_tail: str = ""
+    barred: str = ""
 
     def __str__(self) -> str:
         if self.oom_killed:

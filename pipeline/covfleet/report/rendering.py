@@ -24,10 +24,12 @@ from covfleet.model import Totals, Verdict
 from covfleet.report.cache.contents import ReportCache
 from covfleet.report.own.figures import FileFigures, figures_of, read_figures
 from covfleet.report.own.verdicts import banner_css, heading
+from covfleet.report.own.xml_names import ambiguous
 from covfleet.report.proof.record import Proof, last_fault, remember
 from covfleet.report.proof.sample import Kind
 from covfleet.report.proof.trial import Subject, failed, load_engine, proof_of, prove_by_sample
 from covfleet.report.stock import messages, opened, outputs, write_each
+from covfleet.text import listed
 
 _STOCK_TITLE = "Coverage report"
 
@@ -131,15 +133,35 @@ def _subject(job: Rendering) -> Subject:
     with opened(job.data_file, {}, settings=job.settings) as cov:
         _check_paths(job, cov.get_data().measured_files())
         title = _option(cov, "html:title")
-        options = outputs(job.into) | {
-            "html:title": heading(job.title if job.title and title == _STOCK_TITLE else title, job.verdict),
-            "html:extra_css": _style_sheet(cov, job),
-        }
+        options = (
+            outputs(job.into)
+            | _unambiguous(cov)
+            | {
+                "html:title": heading(
+                    job.title if job.title and title == _STOCK_TITLE else title, job.verdict
+                ),
+                "html:extra_css": _style_sheet(cov, job),
+            }
+        )
     # coverage.json has them only where the project's own settings ask: coverage.py repeats all contexts
     # of a file in each of its functions and classes, which makes gigabytes of a small suite.
     if job.contexts:
         options["html:show_contexts"] = True
     return Subject(job.data_file, options, job.scratch, job.settings)
+
+
+def _unambiguous(cov: Coverage) -> dict[str, list[str]]:
+    """Return what keeps the XML report from giving two files one name, and warn if anything must."""
+    sources = cov.get_option("run:source")
+    same = ambiguous(cov.get_data().measured_files(), sources if isinstance(sources, list) else ())
+    if not same:
+        return {}
+    warnings.warn(
+        f"coverage.xml names files from the project's folder: as seen from `source`, {listed(same)} would "
+        "share names, and coverage.py's own report would lose lines of them",
+        stacklevel=2,
+    )
+    return {"run:source": []}
 
 
 def _check_paths(job: Rendering, measured: Iterable[str]) -> None:

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 
 from covfleet.errors import WorkerError
 from covfleet.model import FAILING, Batch, Outcome, TestOutcome, file_of_test
+from covfleet.model.scope import Observed
 from covfleet.ports.clock import Clock
 from covfleet.ports.worker import WorkerExit
 from covfleet.shard.collect import DataFileCollector
@@ -68,6 +69,7 @@ class _Attempt:
     notes: list[str] = field(default_factory=list)
     failed: int = 0
     done: bool = False
+    observed: Observed = field(default_factory=Observed)
 
     def current(self) -> str:
         """The running test; empty if there is none."""
@@ -88,14 +90,19 @@ class _Attempt:
                 self.failed += event.outcome in FAILING
             case DataSaved():
                 self.saved.update(self.reported)
-            case BatchEnded(notes=notes):
+            case BatchEnded(notes=notes, observed=observed):
                 self.saved.update(self.reported)
+                self.observed = observed
                 self.notes.extend(notes)
                 self.done = True
 
 
 class BatchRun:
-    """One batch, from its first worker to its last."""
+    """One batch, from its first worker to its last.
+
+    Attributes:
+        observed: what the worker that finished it found out about what it measured.
+    """
 
     def __init__(self, batch: Batch, around: Surroundings, planned_elsewhere: tuple[str, ...] = ()) -> None:
         self._batch = batch
@@ -105,6 +112,7 @@ class BatchRun:
         self._notes: list[str] = []
         self._deaths: Counter[str] = Counter()
         self._failed = 0
+        self.observed = Observed()
 
     def run(self) -> tuple[tuple[TestOutcome, ...], tuple[str, ...]]:
         """Run until every test has an outcome; return the outcomes in the batch's order, and notes.
@@ -133,6 +141,7 @@ class BatchRun:
         self._notes += attempt.notes
         if attempt.done:
             self._around.collector.collect_handed_over()
+            self.observed = attempt.observed
             self._keep(attempt, attempt.reported)
             silent = [test for test in tests if test not in attempt.reported]
             self._fail(silent, "error", "the worker finished the batch without an outcome for this test", "")

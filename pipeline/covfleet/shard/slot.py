@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from covfleet.errors import ConfigurationError, WorkerKilledError
 from covfleet.model import Batch, BatchResult, CoresCompared, DataFile, Plan, TestOutcome, file_of_test
+from covfleet.model.scope import Observed
 from covfleet.ports.worker import WorkerSpec
 from covfleet.settings.coverage import require_same
 from covfleet.shard.batch import BatchProgress, BatchRun, BatchStoppedError, Surroundings, bounded
 from covfleet.shard.collect import DataFileCollector
 from covfleet.shard.comparing import compare_cores_on, is_chosen
 from covfleet.shard.heart import Heart
+from covfleet.shard.interpreter import check_interpreter, place
 from covfleet.shard.request import ShardRequest
 from covfleet.store.commit import StoredCommit
 from covfleet.store.keys import LATE
@@ -51,6 +53,7 @@ class Slot:
         self._environment = self._request.identity(context.number).environment(self._request.settings)
         self._carried: tuple[DataFile, ...] = ()
         self._remarks: tuple[str, ...] = ()  # on the workers, for every result
+        self._observed = Observed()  # not yet delivered
 
     def __enter__(self) -> Slot:
         return self
@@ -82,11 +85,11 @@ class Slot:
         self._progress = BatchProgress()
         heart.update(state="running")
         try:
-            outcomes, notes = BatchRun(
-                batch, self._surroundings(), tests_beside(self._request.plan, batch)
-            ).run()
+            run = BatchRun(batch, self._surroundings(), tests_beside(self._request.plan, batch))
+            outcomes, notes = run.run()
         except BatchStoppedError:
             return False
+        self._observe(run.observed)
         busy_s = clock.monotonic() - began
         self._show(BatchProgress(len(outcomes), self._progress.failed, ""))
         heart.count(batches_done=1, busy_s=busy_s)
@@ -159,29 +162,27 @@ class Slot:
         return client
 
     def _check(self, ready: Ready) -> None:
-        plan = self._request.plan
-        place = replace(
-            plan.environment, executable=ready.environment.executable, prefix=ready.environment.prefix
-        )
+        plan, shard = self._request.plan, self._request.shard
         if plan.coverage:
-            where = f"shard {self._request.shard}"
-            require_same(plan.coverage.from_file, ready.found, f"{plan.coverage.file} of {where}")
-            require_same(plan.coverage.text, ready.applied, f"what {where} measures with")
-        for what, here, planned in (
-            ("measures", ready.measurement, plan.measurement),
-            ("runs", ready.environment, place),
-        ):
-            if here != planned:
-                raise ConfigurationError(
-                    f"shard {self._request.shard} {what} {here}, but the build was planned with {planned}",
-                    hint="Use the same image (or interpreter) and settings for the plan and for every shard.",
-                )
-        if place != plan.environment:
-            planned_place = f"{plan.environment.executable} of {plan.environment.prefix}"
-            remark = f"ran {place.executable} of {place.prefix}, in the same versions as {planned_place}"
+            require_same(plan.coverage.from_file, ready.found, f"{plan.coverage.file} of shard {shard}")
+            require_same(plan.coverage.text, ready.applied, f"what shard {shard} measures with")
+        check_interpreter(shard, plan.environment, ready.environment)
+        if ready.measurement != plan.measurement:
+            raise ConfigurationError(
+                f"shard {shard} measures {ready.measurement}, but the build was planned with "
+                f"{plan.measurement}",
+                hint="Use the same image (or interpreter) and settings for the plan and for every shard.",
+            )
+        here, planned = place(ready.environment), place(plan.environment)
+        if here != planned:
+            remark = f"ran {here}, in the same versions as {planned}"
             self._remarks = (f"{remark}, for which the build was planned",)
 
     # ---- delivery
+
+    def _observe(self, new: Observed) -> None:
+        held = self._observed
+        self._observed = Observed((*held.files, *new.files), (*held.strangers, *new.strangers))
 
     def _deliver(
         self,
@@ -205,12 +206,14 @@ class Slot:
             notes=(*notes, *self._remarks),
             root=self._root,
             cores=cores,
+            observed=self._observed,
         )
         if request.build.put_result(result):
-            self._carried = ()
+            self._carried, self._observed = (), Observed()
         else:
             # Its tests count elsewhere. But later batches of this process won't import again what they
-            # imported here, and only these files record that, so they are part of the next result.
+            # imported here, and only these files and observations record that, so they are part of the
+            # next result.
             self._carried = result.data_files
             request.narrate(f"another shard finished batch {batch} first; its result counts")
 

@@ -20,7 +20,7 @@ import io
 import shutil
 import tarfile
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
 from covfleet.errors import ConfigurationError, IncompleteDataError
@@ -68,8 +68,12 @@ def manifest(root: Path, files: Iterable[str]) -> tuple[SourceFile, ...]:
     return tuple(found)
 
 
-def pack(root: Path, manifest: Sequence[SourceFile], out: Path) -> None:
+def pack(
+    root: Path, manifest: Sequence[SourceFile], out: Path, generated: Mapping[str, bytes] | None = None
+) -> None:
     """Write the manifest's files to ``out``, a zstd-compressed tar archive: same files, same bytes.
+
+    Those that are ``generated`` are taken from there, all others from below ``root``.
 
     Raises:
         ConfigurationError: a file has changed since the manifest was created.
@@ -81,7 +85,8 @@ def pack(root: Path, manifest: Sequence[SourceFile], out: Path) -> None:
                 tarfile.open(fileobj=stream, mode="w|", format=tarfile.PAX_FORMAT) as tar,
             ):
                 for source in sorted(manifest, key=lambda source: source.path):
-                    data = _unchanged(root, source)
+                    data = (generated or {}).get(source.path)
+                    data = _unchanged(root, source) if data is None else data
                     member = tarfile.TarInfo(source.path)
                     member.size = len(data)
                     tar.addfile(member, io.BytesIO(data))

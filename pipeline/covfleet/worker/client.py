@@ -5,16 +5,19 @@ The other end is ``pipeline/covfleet_worker``, which documents the protocol.
 
 from __future__ import annotations
 
+import base64
 import json
 import re
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from pathlib import PurePosixPath
 
 from packaging.version import Version
 
 from covfleet.errors import ConfigurationError, WorkerError, WorkerKilledError
 from covfleet.model import Environment, TestOutcome
+from covfleet.model.scope import Scope
 from covfleet.ports.worker import Worker, WorkerExit, WorkerLauncher, WorkerSpec
 from covfleet.settings.schema import Settings
 from covfleet.text import duration
@@ -22,8 +25,10 @@ from covfleet.worker.events import (
     Collecting,
     CollectionEnded,
     Event,
+    FileSelected,
     Ready,
     Refused,
+    ScopeEnded,
     TestsFound,
     parse_event,
 )
@@ -32,6 +37,8 @@ GRACE_S = 5.0
 """How long a worker may take to save its data after SIGTERM."""
 
 _PYTEST_USAGE_ERROR = 4
+MOST_GENERATED_BYTES = 64 * 1024**2
+"""Of all files together that are measured and that git doesn't know."""
 
 OLDEST_COVERAGE = Version("7.10.6")
 OLDEST_PYTEST = Version("7")
@@ -132,6 +139,14 @@ class CollectionCutError(WorkerError):
         self.timed_out = timed_out
 
 
+@dataclass(frozen=True, slots=True)
+class Selected:
+    """What the project's settings select, and the contents of such files as the agent hasn't, by path."""
+
+    scope: Scope
+    generated: Mapping[str, bytes]
+
+
 class WorkerClient:
     """A running worker. Use it as a context manager, or call ``stop``."""
 
@@ -181,6 +196,12 @@ class WorkerClient:
     def _failed_to_start(self) -> WorkerError | ConfigurationError:
         ended = self.stop(GRACE_S)
         tail = "\n".join(ended.stderr_tail.splitlines()[-20:])
+        if ended.barred:
+            return ConfigurationError(
+                ended.barred,
+                hint="Let others enter it in the Dockerfile (chmod o+x), or set `user` in "
+                "[tool.covfleet.container] to one who may.",
+            )
         if ended.code == _PYTEST_USAGE_ERROR:
             return PytestUsageError(
                 f"pytest can't start with these options and settings; it says:\n{tail or '(nothing)'}",
@@ -220,6 +241,24 @@ class WorkerClient:
         raise CollectionCutError(
             file, f"it took longer than collect_timeout_s, {duration(timeout_s)}", timed_out=True
         )
+
+    def select(self, known: Iterable[str], timeout_s: float) -> Selected:
+        """Return what the settings select beside the files that are ``known``; best asked after collecting.
+
+        Raises:
+            ConfigurationError: the other files are more than 64 MiB together.
+            WorkerError: it died, took longer than ``timeout_s`` seconds, or named a file outside the project.
+        """
+        self._send("scope", known=list(known))
+        deadline = time.monotonic() + timeout_s
+        generated: dict[str, bytes] = {}
+        while (event := self.next_event(deadline - time.monotonic())) is not None:
+            if isinstance(event, FileSelected):
+                generated[_inside(event.path)] = base64.b64decode(event.content)
+                _check_size(generated)
+            elif isinstance(event, ScopeEnded):
+                return Selected(event.scope, generated)
+        raise WorkerError(f"the worker did not say within {timeout_s:g} s which files are measured")
 
     def next_event(self, timeout_s: float) -> Event | None:
         """Return the next event, or ``None`` after ``timeout_s`` seconds. Raises ``WorkerError``."""
@@ -285,6 +324,23 @@ def check_environment(environment: Environment, launcher: WorkerLauncher, *, nee
         raise error
     if Version(environment.pytest) < OLDEST_PYTEST:
         raise _unfit(f"pytest {environment.pytest}, which is too old", launcher, needs_pytest=True)
+
+
+def _inside(path: str) -> str:
+    parts = PurePosixPath(path)
+    if parts.is_absolute() or ".." in parts.parts or parts.as_posix() != path or not parts.parts:
+        raise WorkerError(f"the worker named {path!r} as a file of the project")
+    return path
+
+
+def _check_size(generated: Mapping[str, bytes]) -> None:
+    if sum(map(len, generated.values())) > MOST_GENERATED_BYTES:
+        names = sorted(generated, key=lambda name: -len(generated[name]))[:3]
+        raise ConfigurationError(
+            f"the files that `source` selects and git ignores are more than {MOST_GENERATED_BYTES} bytes, "
+            f"{', '.join(names)} among them",
+            hint="Leave out what isn't the project's with `omit` in its coverage settings.",
+        )
 
 
 def _unfit(found: str, launcher: WorkerLauncher, *, needs_pytest: bool) -> ConfigurationError:

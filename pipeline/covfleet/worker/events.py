@@ -6,13 +6,14 @@ fields of the right types is rejected. ``pipeline/covfleet_worker`` documents th
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Any
 
 from pydantic import Discriminator, Tag, TypeAdapter, ValidationError
 
 from covfleet.errors import WorkerError
 from covfleet.model import CoverageConfiguration, Environment, Measurement, TestOutcome
+from covfleet.model.scope import Observed, Scope
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +62,21 @@ class CollectionEnded:
 
 
 @dataclass(frozen=True, slots=True)
+class FileSelected:
+    """A file of the project that the settings select and the agent doesn't have; ``content`` in base64."""
+
+    path: str
+    content: str
+
+
+@dataclass(frozen=True, slots=True)
+class ScopeEnded:
+    """Every such file was named; this is what selects them."""
+
+    scope: Scope
+
+
+@dataclass(frozen=True, slots=True)
 class BatchStarted:
     """The worker is about to run these tests, in this order."""
 
@@ -78,6 +94,7 @@ class BatchEnded:
 
     notes: tuple[str, ...]
     cpu_s: float = 0.0  # not measured for command groups
+    observed: Observed = field(default_factory=Observed)
 
 
 Event = (
@@ -86,6 +103,8 @@ Event = (
     | Collecting
     | TestsFound
     | CollectionEnded
+    | FileSelected
+    | ScopeEnded
     | BatchStarted
     | TestOutcome
     | DataSaved
@@ -107,6 +126,8 @@ _EVENTS: TypeAdapter[Event] = TypeAdapter(
         | Annotated[Collecting, Tag("collecting")]
         | Annotated[TestsFound, Tag("tests")]
         | Annotated[CollectionEnded, Tag("collected")]
+        | Annotated[FileSelected, Tag("selected")]
+        | Annotated[ScopeEnded, Tag("scope")]
         | Annotated[BatchStarted, Tag("running")]
         | Annotated[TestOutcome, Tag("test")]
         | Annotated[DataSaved, Tag("saved")]

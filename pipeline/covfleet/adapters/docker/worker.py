@@ -23,6 +23,7 @@ from covfleet.adapters.docker.client import (
     connect,
     engine_errors,
 )
+from covfleet.adapters.docker.interpreter import own_interpreter
 from covfleet.adapters.docker.limits import container_user, hand_over, limits
 from covfleet.adapters.docker.stream import AttachedStreams
 from covfleet.errors import EngineError
@@ -93,7 +94,18 @@ class DockerLauncher:
         except BaseException:
             client.close()
             raise
-        return DockerWorker(client, container, streams, keep=self.settings.keep)
+        return DockerWorker(client, container, streams, self._barred(user), keep=self.settings.keep)
+
+    def _interpreter(self) -> tuple[str, str]:
+        """Return the interpreter's path, and the folder that bars others from it, if there is one."""
+        return own_interpreter(self.image, self.python)
+
+    def _barred(self, user: str) -> str:
+        """Return why the container's user can't run what the image itself would run; empty if it can."""
+        path, folder = self._interpreter()
+        if not folder:
+            return ""
+        return f"{path} is the image's own Python, but the container's user {user} may not enter {folder}"
 
     def _create(self, client: APIClient, spec: WorkerSpec, user: str) -> str:
         try:
@@ -115,7 +127,7 @@ class DockerLauncher:
             created = client.create_container(
                 self.image,
                 name=spec.name,
-                entrypoint=[self.python, WORKER_PATH, OUTPUT_PATH],
+                entrypoint=[self._interpreter()[0], WORKER_PATH, OUTPUT_PATH],
                 user=user,
                 environment={
                     "HOME": "/tmp",  # noqa: S108
@@ -154,10 +166,13 @@ class DockerLauncher:
 class DockerWorker:
     """``ports.Worker`` in a container."""
 
-    def __init__(self, client: APIClient, container: str, streams: AttachedStreams, *, keep: bool) -> None:
+    def __init__(
+        self, client: APIClient, container: str, streams: AttachedStreams, barred: str = "", *, keep: bool
+    ) -> None:
         self._client = client
         self._container = container
         self._streams = streams
+        self._barred = barred
         self._keep = keep
         self._exit: WorkerExit | None = None
 
@@ -193,6 +208,7 @@ class DockerWorker:
                 code=exit_code(state.get("ExitCode")),
                 oom_killed=bool(state.get("OOMKilled")),
                 stderr_tail="\n".join(filter(None, [stderr.rstrip("\n"), *notes])),
+                barred=self._barred if _INIT_FAILED in stderr else "",
             )
         return self._exit
 

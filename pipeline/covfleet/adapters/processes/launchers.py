@@ -37,8 +37,7 @@ def process_launcher(
     return ProcessLauncher(
         python=str(found.path),
         project=project,
-        environment=activated(tests_environment(environ, {}), found.path)
-        | tests_variables(settings, environ),
+        environment=activated(tests_environment(environ, {}), found.path) | variables,
         worker=WORKER,
         interpreter=str(found),
     )

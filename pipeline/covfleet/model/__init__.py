@@ -11,6 +11,9 @@ from decimal import Decimal
 from fractions import Fraction
 from typing import Literal
 
+from covfleet.model.environment import Environment as Environment
+from covfleet.model.scope import Observed, Scope
+
 Outcome = Literal["passed", "failed", "error", "skipped", "xfailed", "xpassed", "crashed", "timeout"]
 """The outcome of a test. ``crashed``: it killed its process; ``timeout``: its batch's time limit expired."""
 
@@ -62,18 +65,6 @@ class ImageRef:
     reference: str
     digest: str
     reused: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Environment:
-    """The versions and paths that the application's interpreter reports; the project's paths are relative."""
-
-    python: str
-    pytest: str  # empty: not installed, and not needed for command groups
-    coverage: str
-    platform: str = ""
-    executable: str = ""
-    prefix: str = ""  # of its environment
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +138,7 @@ class Plan:
     batches: tuple[Batch, ...]
     deals: tuple[tuple[str, ...], ...]
     import_all: bool = False  # every worker imports every test file
+    scope: Scope = field(default_factory=Scope)
     coverage: CoverageConfiguration | None = None  # None in version 1: each reads the project's file itself
     left_out: tuple[TestOutcome, ...] = ()  # files that no worker may import, and what became of each
     version: Literal[1, 2] = 2
@@ -260,6 +252,7 @@ class BatchResult:
     notes: tuple[str, ...] = ()  # for humans: crashes, restarts, coverage.py's warnings
     root: str = ""  # the project's folder as the workers saw it; absolute paths below it are the project's
     cores: CoresCompared | None = None  # if the cores were compared on this batch
+    observed: Observed = field(default_factory=Observed)
     version: Literal[1] = 1
 
 
