@@ -7,7 +7,7 @@ import signal
 import subprocess
 import threading
 import time
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -535,16 +535,16 @@ def test_the_worker_ends_when_its_agent_is_gone(tmp_path):
     import sys
 
     from covfleet.adapters.processes.launchers import WORKER
+    from covfleet.worker.client import StartOptions
 
     project = write_project(tmp_path, {"test_x.py": "import time\ndef test_x(): time.sleep(60)\n"})
     (tmp_path / "out").mkdir()
+    options = StartOptions(True, (), branch=None, contexts=False, core="auto", checkpoint_s=1)
     agent = f"""
 import subprocess, sys, json, os
 worker = subprocess.Popen([sys.executable, {str(WORKER)!r}, {str(tmp_path / "out")!r}], stdin=subprocess.PIPE,
                           stdout=subprocess.PIPE, cwd={str(project)!r}, start_new_session=True)
-for command in ({{"do": "start", "pytest": True, "pytest_args": [], "branch": None, "contexts": False,
-                  "core": "auto", "checkpoint_s": 1, "import_all": False, "measure": True,
-                  "collect_garbage": False}},
+for command in ({{"do": "start", **{asdict(options)!r}}},
                 {{"do": "run", "tests": ["test_x.py::test_x"], "imports": []}}):
     worker.stdin.write(json.dumps(command).encode() + b"\\n")
 worker.stdin.flush()
