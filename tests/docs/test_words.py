@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import re
+import subprocess
+import sys
 import tomllib
 
 import click
@@ -18,6 +20,10 @@ from support.documents import DOCS, FILES, ROOT, TOP, anchors, blocks, inline, p
 TEXTS = {path.relative_to(ROOT).as_posix(): path.read_text("utf-8") for path in FILES}
 COVERAGE_PY = {"show_contexts", "patch"}
 """Settings of coverage.py that the documentation names."""
+OF_SCRIPTS = {"COVFLEET_CONSTRAINTS"}
+"""Variables of `scripts/` alone."""
+OF_WORKERS = {"COVFLEET_BUILD", "COVFLEET_SHARD", "COVFLEET_SLOT", "COVFLEET_WORKER"}
+"""What the tests are told; checked by `tests/fidelity/test_identity.py`."""
 
 
 def test_the_readme_is_short():
@@ -66,6 +72,9 @@ def test_every_option_in_a_sentence_is_one_of_a_command_or_a_script():
         path for path in (ROOT / "scripts").rglob("*") if path.is_file() and path.suffix != ".pyc"
     ]
     scripts = "".join(path.read_text("utf-8") for path in code_of_scripts)
+    asked = [sys.executable, "-m", "pytest", "--help"]  # with the plugins of the tests' own environment
+    of_pytest = subprocess.run(asked, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    options |= {*re.findall(r"--[a-z][a-z-]+", of_pytest)}
     named = [
         (name, option[0])
         for name, text in TEXTS.items()
@@ -113,7 +122,11 @@ def test_every_variable_exists():
     ]
     assert named
     unknown = [
-        each for each in named if not each[1].startswith("COVFLEET_TEST_") and not _path_of_variable(each[1])
+        each
+        for each in named
+        if each[1] not in OF_SCRIPTS | OF_WORKERS
+        and not each[1].startswith("COVFLEET_TEST_")
+        and not _path_of_variable(each[1])
     ]
     assert unknown == []
 

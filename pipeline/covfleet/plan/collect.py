@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import tempfile
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -51,7 +51,7 @@ class Collected:
     generated: Mapping[str, bytes] = field(default_factory=dict)  # measured, but not in the checkout
 
 
-def collect(request: PlanRequest, known: Iterable[str]) -> Collected:
+def collect(request: PlanRequest, known: Sequence[str]) -> Collected:
     """Collect the test ids with the application's own pytest; an uncollectable file counts as a test.
 
     Such a file then fails in its shard under its own name, while everything else runs. ``known`` are the
@@ -93,7 +93,7 @@ def _outcome(cut: CollectionCutError) -> TestOutcome:
     return TestOutcome(cut.file, "error", 0.0, f"couldn't be collected: {how}, {_DEATHS} times", cut.output)
 
 
-def _collect_once(request: PlanRequest, known: Iterable[str], left_out: tuple[TestOutcome, ...]) -> Collected:
+def _collect_once(request: PlanRequest, known: Sequence[str], left_out: tuple[TestOutcome, ...]) -> Collected:
     settings = request.settings
     labels = {"covfleet.build": request.build.name, "covfleet.commit": request.build.commit}
     identity = beside(request.build.commit, request.build.name, settings.shards, settings)
