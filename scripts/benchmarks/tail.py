@@ -27,7 +27,7 @@ from covfleet.adapters.folder.store import LocalStore
 from covfleet.combine.same import same_data
 from covfleet.combine.verify import data_file
 from covfleet.model import Batch, BatchResult, Measurement, TestOutcome
-from covfleet.store.documents import to_json
+from covfleet.store.encoding import to_json
 from covfleet.store.keys import CommitKeys
 from covfleet.store.sources import manifest, pack
 

@@ -21,7 +21,7 @@ from covfleet.adapters.s3.store import S3Store
 from covfleet.combine.verify import data_file
 from covfleet.model import Batch
 from covfleet.settings.schema import S3Settings
-from covfleet.store.documents import to_json
+from covfleet.store.encoding import to_json
 from covfleet.store.keys import BuildKeys
 
 from benchmarks.corpus import Shape, write_corpus

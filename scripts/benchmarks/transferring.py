@@ -13,7 +13,7 @@ from covfleet.combine.verify import data_file
 from covfleet.model import BatchResult
 from covfleet.settings.schema import Settings
 from covfleet.store.data_files import send
-from covfleet.store.documents import to_json
+from covfleet.store.encoding import to_json
 from covfleet.store.keys import BuildKeys
 
 BUILD = "bench"

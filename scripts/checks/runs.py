@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from covfleet.model import Ledger, Plan, file_of_test
-from covfleet.store.documents import from_json
+from covfleet.store.encoding import from_json
 from covfleet.store.keys import BuildKeys
 
 from checks.suites import Project

@@ -14,7 +14,7 @@ from covfleet.adapters.folder.store import LocalStore
 from covfleet.combine.verify import data_file
 from covfleet.model import DataFile
 from covfleet.store.data_files import key_of, send
-from covfleet.store.documents import to_json
+from covfleet.store.encoding import to_json
 from support.builds import HandmadeBuild, make_result
 from support.datafiles import DAMAGE, write_data
 from support.dataset_equal import api_view

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 from covfleet.model import Heartbeat
-from covfleet.store.documents import to_json
+from covfleet.store.encoding import to_json
 from support.builds import HandmadeBuild
 from support.left_builds import COMMIT, Covfleet, Place, Shards, content
 

@@ -14,7 +14,7 @@ from random import Random
 from covfleet.combine.growing import Growing
 from covfleet.errors import IncompleteDataError, InterruptedRunError
 from covfleet.model import Ledger
-from covfleet.store.documents import from_json
+from covfleet.store.encoding import from_json
 from support.dataset_equal import raw_digest
 from support.processes import covfleet, start_covfleet, wait_for
 from support.runs import Build

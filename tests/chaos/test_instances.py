@@ -15,7 +15,7 @@ from covfleet.errors import StoreError
 from covfleet.model import BatchResult, Claim, Heartbeat
 from covfleet.shard.agent import run_shard
 from covfleet.store.build import StoredBuild
-from covfleet.store.documents import from_json
+from covfleet.store.encoding import from_json
 from covfleet.store.keys import is_late
 from support.processes import wait_for
 from support.runs import Build, lines_of, new_build, write_project

@@ -20,7 +20,7 @@ from covfleet.adapters.processes import worker as process_worker
 from covfleet.adapters.processes.launchers import WORKER
 from covfleet.errors import IncompleteDataError, WorkerError
 from covfleet.model import Heartbeat, Ledger
-from covfleet.store.documents import from_json
+from covfleet.store.encoding import from_json
 from support.processes import kill_one_with, pids_with, start_covfleet, wait_for
 from support.runs import Build
 from support.spread import Planned, digest_of_complete, run_and_kill

@@ -13,7 +13,7 @@ from covfleet.errors import ConfigurationError, IncompleteDataError
 from covfleet.model import Ledger
 from covfleet.store.build import StoredBuild
 from covfleet.store.commit import StoredCommit
-from covfleet.store.documents import from_json, to_json
+from covfleet.store.encoding import from_json, to_json
 from covfleet.store.keys import CommitKeys, timings
 from support.builds import KEYS, HandmadeBuild, make_plan, make_result
 from support.datafiles import DAMAGE, HOSTILE, tampered, write_data

@@ -15,7 +15,7 @@ import pytest
 from covfleet.adapters.docker.engine import DockerEngine
 from covfleet.model import Ledger
 from covfleet.ports.engine import BuildRequest
-from covfleet.store.documents import from_json
+from covfleet.store.encoding import from_json
 from support.containers import kept_image
 from support.interpreters import NEWEST, environment, monitoring_interpreter
 from support.runs import write_project

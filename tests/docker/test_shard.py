@@ -17,7 +17,7 @@ from covfleet.errors import ObjectNotFoundError
 from covfleet.model import Heartbeat
 from covfleet.ports.engine import BuildRequest
 from covfleet.settings.schema import ContainerSettings
-from covfleet.store.documents import from_json
+from covfleet.store.encoding import from_json
 from support.processes import wait_for
 from support.runs import Build, lines_of, new_build, write_project
 

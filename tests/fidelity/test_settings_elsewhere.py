@@ -15,7 +15,7 @@ from covfleet.errors import IncompleteDataError
 from covfleet.model import Plan
 from covfleet.plan.collect import settings_files
 from covfleet.settings.schema import Settings
-from covfleet.store.documents import from_json, to_json
+from covfleet.store.encoding import from_json, to_json
 from support.fidelity import APP
 from support.runs import Build, lines_of, new_build, write_project
 

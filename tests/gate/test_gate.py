@@ -14,7 +14,7 @@ from covfleet.gate.stage import check, evaluate, gate_build
 from covfleet.model import DataFile, Ledger, ReportManifest, Totals, Verdict
 from covfleet.settings.schema import GateSettings
 from covfleet.store.build import StoredBuild
-from covfleet.store.documents import to_json
+from covfleet.store.encoding import to_json
 from covfleet.store.keys import BuildKeys
 from hypothesis import assume, given
 from hypothesis import strategies as st

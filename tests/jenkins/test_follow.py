@@ -20,7 +20,7 @@ from covfleet.jenkins.stored import Watched, build_of, names
 from covfleet.jenkins.trigger import TriggeredBuild, new_request, start
 from covfleet.model import Heartbeat
 from covfleet.ports.controller import Build, Stage, SubBuild
-from covfleet.store.documents import to_json
+from covfleet.store.encoding import to_json
 from covfleet.store.keys import BuildKeys
 from covfleet.store.status import BuildStatus, ShardStatus
 from rich.console import Console

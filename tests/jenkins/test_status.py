@@ -14,7 +14,7 @@ from covfleet.jenkins.follow import Follower
 from covfleet.jenkins.stored import stored
 from covfleet.jenkins.trigger import TriggeredBuild
 from covfleet.model import DataFile, Ledger, ReportManifest, ShardShare, Totals, Verdict
-from covfleet.store.documents import to_json
+from covfleet.store.encoding import to_json
 from covfleet.store.keys import BuildKeys
 from support.controllers import HandClock
 from support.documents import assert_documented

@@ -21,7 +21,7 @@ from covfleet.errors import ConfigurationError, IncompleteDataError, StoreError
 from covfleet.model import DataFile, Ledger, ReportFile, ReportManifest, Totals, Verdict
 from covfleet.publish.stage import publish_build
 from covfleet.store.build import StoredBuild
-from covfleet.store.documents import to_json
+from covfleet.store.encoding import to_json
 from covfleet.store.keys import BuildKeys, SiteKeys
 from support.troubled_store import TroubledStore
 

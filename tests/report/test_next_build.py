@@ -12,7 +12,7 @@ from covfleet.errors import StoreError
 from covfleet.model import ReportManifest, Verdict
 from covfleet.report.stage import ReportFolders, report_build
 from covfleet.store.build import StoredBuild
-from covfleet.store.documents import from_json
+from covfleet.store.encoding import from_json
 from covfleet.store.keys import BuildKeys, report_cache, reported
 from support.combined import KEYS, combined_build, next_build
 from support.stock_bytes import contents

@@ -14,7 +14,7 @@ from covfleet.model import Ledger, ReportManifest, Totals
 from covfleet.report.stage import ReportFolders, report_build
 from covfleet.settings.schema import GateSettings
 from covfleet.store.build import StoredBuild
-from covfleet.store.documents import from_json, to_json
+from covfleet.store.encoding import from_json, to_json
 from covfleet.store.keys import BuildKeys, report_cache, reported
 from support.combined import combined_build
 from support.troubled_store import TroubledStore

@@ -15,7 +15,7 @@ from covfleet.report.own.badge import badge
 from covfleet.report.own.figures import FileFigures
 from covfleet.report.own.summary import Summary, read_summary, summarise, to_markdown
 from covfleet.report.own.terminal import print_summary
-from covfleet.store.documents import to_json
+from covfleet.store.encoding import to_json
 from covfleet.text import counted, duration, listed, markdown, one_line, printable
 from hypothesis import example, given
 from hypothesis import strategies as st

@@ -12,7 +12,7 @@ from covfleet.model import Batch, Claim, Environment, Heartbeat, Measurement, Pl
 from covfleet.shard.heart import Heart
 from covfleet.shard.leases import Leases, Silence, steal_order
 from covfleet.store.build import StoredBuild
-from covfleet.store.documents import from_json, to_json
+from covfleet.store.encoding import from_json, to_json
 from covfleet.store.keys import CommitKeys
 
 KEYS = CommitKeys("c0ffee").build("b1")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from covfleet.errors import WorkerError
 from covfleet.model import Heartbeat
-from covfleet.store.documents import from_json
+from covfleet.store.encoding import from_json
 from support.mounts import tmpfs
 from support.runs import lines_of, new_build, write_project
 

@@ -15,7 +15,7 @@ from coverage import CoverageData
 from covfleet.adapters.folder.store import LocalStore
 from covfleet.adapters.git import GitTree
 from covfleet.model import BatchResult, TestOutcome
-from covfleet.store.documents import to_json
+from covfleet.store.encoding import to_json
 from support.processes import wait_for
 from support.runs import lines_of, new_build, write_project
 

@@ -11,7 +11,7 @@ from covfleet.errors import ConfigurationError, IncompleteDataError, PipelineErr
 from covfleet.model import Claim, Heartbeat, Ledger
 from covfleet.store.build import StoredBuild
 from covfleet.store.commit import StoredCommit
-from covfleet.store.documents import to_json
+from covfleet.store.encoding import to_json
 from support.builds import KEYS, make_plan
 
 FINDERS: dict[str, tuple[str, Callable[[StoredBuild], object]]] = {

@@ -21,7 +21,7 @@ from covfleet.model import (
     TestOutcome,
 )
 from covfleet.ports.object_store import ObjectStore
-from covfleet.store.documents import to_json
+from covfleet.store.encoding import to_json
 from covfleet.store.keys import BuildKeys
 from covfleet.store.sources import manifest, pack
 

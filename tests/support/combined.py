@@ -17,7 +17,7 @@ from covfleet.model import (
     TestOutcome,
     Verdict,
 )
-from covfleet.store.documents import from_json, to_json
+from covfleet.store.encoding import from_json, to_json
 from covfleet.store.keys import BuildKeys
 from covfleet.store.sources import manifest, pack
 

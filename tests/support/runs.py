@@ -23,7 +23,7 @@ from covfleet.settings.schema import Settings
 from covfleet.shard.agent import run_shard
 from covfleet.shard.request import ShardRequest
 from covfleet.store.build import StoredBuild
-from covfleet.store.documents import from_json
+from covfleet.store.encoding import from_json
 from covfleet.store.keys import BuildKeys, CommitKeys
 
 QUICK = {"lease_s": 1.0, "heartbeat_s": 0.2, "checkpoint_s": 0.05}

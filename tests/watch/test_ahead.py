@@ -17,7 +17,7 @@ from covfleet.combine.build import Combination, Combined, combine_build
 from covfleet.errors import IncompleteDataError, StoreError
 from covfleet.model import BatchResult, DataFile, Heartbeat, ShardState
 from covfleet.store.build import StoredBuild
-from covfleet.store.documents import to_json
+from covfleet.store.encoding import to_json
 from covfleet.store.status import BuildStatus, StatusReader
 from covfleet.watch.follow import Ending, Watch, combining_ahead, follow, patiently
 from support.builds import KEYS, HandmadeBuild, make_result

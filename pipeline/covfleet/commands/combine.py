@@ -17,7 +17,7 @@ from covfleet.commands.common.session import Session, stopping
 from covfleet.errors import ConfigurationError
 from covfleet.flow import Following, combine_beside
 from covfleet.model import Ledger
-from covfleet.store.documents import to_json
+from covfleet.store.encoding import to_json
 from covfleet.text import counted
 from covfleet.watch.progress import make_display
 

@@ -21,7 +21,7 @@ from covfleet.errors import ConfigurationError
 from covfleet.model import floor_percent
 from covfleet.ports.object_store import ObjectStore
 from covfleet.store.commit import StoredCommit
-from covfleet.store.documents import to_json
+from covfleet.store.encoding import to_json
 from covfleet.text import counted
 
 _LEDGER = "ledger.json"

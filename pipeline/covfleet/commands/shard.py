@@ -10,7 +10,7 @@ from covfleet.commands.common.session import Session, stopping
 from covfleet.errors import InterruptedRunError, TestsFailedError, WorkerError
 from covfleet.shard.agent import run_shard
 from covfleet.shard.request import ShardRequest
-from covfleet.store.documents import to_json
+from covfleet.store.encoding import to_json
 from covfleet.text import counted
 
 

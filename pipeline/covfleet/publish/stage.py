@@ -31,7 +31,7 @@ from covfleet.ports.object_store import ObjectStore, StoredObject, checked_key
 from covfleet.publish.pages import PublishedBuild, branch_page, style_sheet, top_page
 from covfleet.store.build import StoredBuild
 from covfleet.store.copies import Earlier
-from covfleet.store.documents import from_json, to_json
+from covfleet.store.encoding import from_json, to_json
 from covfleet.store.keys import BRANCH_REGISTRATIONS, TOP_INDEX, BuildKeys, SiteKeys
 from covfleet.store.media import content_type
 from covfleet.store.parallel import for_each

@@ -15,7 +15,7 @@ from covfleet.report.own.junit import write_junit
 from covfleet.report.own.summary import summarise, to_markdown
 from covfleet.report.own.verdicts import mark
 from covfleet.report.rendering import Rendering, render
-from covfleet.store.documents import to_json
+from covfleet.store.encoding import to_json
 
 REPORTS = frozenset({
     "badge.svg",

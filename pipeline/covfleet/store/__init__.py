@@ -1,1 +1,1 @@
-"""The door to stored builds and everything behind it: keys, documents, transfers, data files, sources."""
+"""The door to stored builds and everything behind it: keys, encoding, transfers, data files, sources."""

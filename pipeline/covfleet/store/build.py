@@ -21,7 +21,7 @@ from covfleet.errors import (
 from covfleet.model import BatchResult, Claim, Heartbeat, Ledger, Plan, ReportManifest
 from covfleet.ports.clock import Clock
 from covfleet.ports.object_store import ObjectInfo, ObjectStore
-from covfleet.store.documents import from_json, to_json
+from covfleet.store.encoding import from_json, to_json
 from covfleet.store.keys import BuildKeys, CommitKeys
 from covfleet.store.media import SQLITE, content_type
 from covfleet.store.sources import unpack

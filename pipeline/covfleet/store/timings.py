@@ -13,7 +13,7 @@ from covfleet.errors import IncompleteDataError, ObjectNotFoundError, Preconditi
 from covfleet.model import Outcome, TestOutcome
 from covfleet.ports.narration import Narrate
 from covfleet.ports.object_store import ObjectStore
-from covfleet.store.documents import from_json, to_json
+from covfleet.store.encoding import from_json, to_json
 from covfleet.store.keys import timings
 
 DEFAULT_BRANCHES = ("main", "master")

@@ -9,7 +9,7 @@ from covfleet.commands.common.session import Session
 from covfleet.model import Plan
 from covfleet.plan.request import PlanRequest
 from covfleet.plan.stage import make_plan, plan_build
-from covfleet.store.documents import to_json
+from covfleet.store.encoding import to_json
 from covfleet.text import counted
 
 

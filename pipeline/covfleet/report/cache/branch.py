@@ -24,7 +24,7 @@ from covfleet.report.cache.contents import ReportCache
 from covfleet.report.cache.file import Bundle, open_bundle
 from covfleet.store.build import StoredBuild
 from covfleet.store.copies import Earlier
-from covfleet.store.documents import from_json, to_json
+from covfleet.store.encoding import from_json, to_json
 from covfleet.store.keys import BuildKeys, report_cache, reported
 from covfleet.store.timings import DEFAULT_BRANCHES
 

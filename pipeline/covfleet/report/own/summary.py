@@ -25,7 +25,7 @@ from covfleet.model import (
 )
 from covfleet.report.own.figures import FileFigures
 from covfleet.report.own.verdicts import MEANING
-from covfleet.store.documents import from_json
+from covfleet.store.encoding import from_json
 from covfleet.text import counted, duration, markdown, one_line
 
 _SHOWN_FAILURES = 25
