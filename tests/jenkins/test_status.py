@@ -16,6 +16,7 @@ from covfleet.jenkins.trigger import TriggeredBuild
 from covfleet.model import DataFile, Ledger, ReportManifest, ShardShare, Totals, Verdict
 from covfleet.store.encoding import to_json
 from covfleet.store.keys import BuildKeys
+from support.builds import make_plan
 from support.controllers import HandClock
 from support.documents import assert_documented
 from support.fake_jenkins import MULTIJOB, PIPELINE, FakeJenkins, Script, Step, job_xml
@@ -74,7 +75,7 @@ def keep(store: LocalStore, number: int, verdict: Verdict = "complete", *, figur
         "0" * 64,
         (),
     )
-    store.put(keys.plan, b"{}")
+    store.put(keys.plan, to_json(make_plan({"1": ["t"]}, commit=COMMIT, build=keys.build)))
     store.put(keys.ledger, to_json(ledger))
     if figures:
         store.put(keys.manifest, to_json(manifest))

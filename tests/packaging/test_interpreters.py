@@ -180,5 +180,5 @@ def test_another_version_on_a_shard_is_refused(tools: Tools, project: Path, suit
     tools.get("uv", "pip", "install", "--quiet", "--python", str(python), "pytest", "coverage")
     tools.succeed([*tools.script(), "plan", "--python", str(suite_python)], project)
     done = tools.run([*tools.script(), "shard", "1", "--python", str(python)], project)
-    assert "but the build was planned with" in done.stderr
+    assert "runs another Python than the build was planned with" in done.stderr
     assert "for the plan and for every shard" in hint_of(done)

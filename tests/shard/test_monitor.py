@@ -228,12 +228,12 @@ def test_thread():
         (
             (0, 1, 2, 3, 4),
             "auto",
-            "ctrace ['measured by the C tracer, which is slower: other tools have taken",
+            "ctrace ['measured with the C tracer, which is slower: other tools use the tool ids",
         ),
         (
             (0, 1, 2, 3, 4),
             "monitor",
-            "covfleet's core on sys.monitoring can't measure here: other tools have",
+            "covfleet's core on sys.monitoring can't measure here: other tools use the tool ids",
         ),
     ],
 )

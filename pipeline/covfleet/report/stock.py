@@ -54,7 +54,7 @@ def opened(
         ConfigurationError: a plugin can't be imported.
         CoverageException: coverage.py can't use the configuration or the data.
     """
-    cov = Coverage(data_file=str(data_file), config_file=config_file and not settings)
+    cov = Coverage(data_file=str(data_file), config_file=False if settings else config_file)
     apply(cov, settings or "{}")
     cov.set_option("run:relative_files", value=True)
     cov.set_option("paths", {})  # the combiner has mapped them, and refuses what this would map in silence
