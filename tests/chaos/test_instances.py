@@ -96,9 +96,9 @@ def build(tmp_path: Path) -> Build:
 
 
 @contextmanager
-def shard_in_the_middle(build: Build, folder: Path, **changes: object) -> Iterator[Future[Heartbeat]]:
+def shard_in_the_middle(planned: Build, folder: Path, **changes: object) -> Iterator[Future[Heartbeat]]:
     """Start shard 1 with these changes to its request; yield when it runs the test, and then release it."""
-    request = replace(build.request(StoredBuild(build.store, build.keys).plan(), 1), **changes)
+    request = replace(planned.request(StoredBuild(planned.store, planned.keys).plan(), 1), **changes)
     with ThreadPoolExecutor(1) as pool:
         running = pool.submit(run_shard, request)
         try:
@@ -125,7 +125,7 @@ def test_a_shard_that_comes_back_after_its_lease_was_taken_changes_nothing(
     build: Build, tmp_path: Path
 ) -> None:
     store = TroubledStore(tmp_path / "store")
-    with shard_in_the_middle(build, tmp_path, store=store) as running:
+    with shard_in_the_middle(build, tmp_path, build=StoredBuild(store, build.keys)) as running:
         store.before_write = cut
         assert build.run_shard(StoredBuild(build.store, build.keys).plan(), 2).state == "finished"
         store.before_write = lambda key: None
@@ -137,7 +137,7 @@ def test_a_shard_that_comes_back_after_its_lease_was_taken_changes_nothing(
 
 def test_a_shard_that_stays_cut_off_ends_with_the_store_s_error(build: Build, tmp_path: Path) -> None:
     store = TroubledStore(tmp_path / "store")
-    with shard_in_the_middle(build, tmp_path, store=store) as running:
+    with shard_in_the_middle(build, tmp_path, build=StoredBuild(store, build.keys)) as running:
         store.before_write = cut
     with pytest.raises(StoreError, match="no route to host"):
         running.result()

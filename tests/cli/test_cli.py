@@ -47,9 +47,9 @@ def project(tmp_path: Path) -> Path:
         (("publish",), "there is no site to publish to"),
         (("shard", "1"), "has no build"),
         (("shard", "1", "--build", "absent"), "has no build absent"),
-        (("combine", "--commit", "../x"), "isn't valid as a commit"),
+        (("combine", "--commit", "../x"), "isn't a valid commit"),
         (("combine", "--patience", "5"), "Add --follow, or leave out --patience"),
-        (("plan", "--build", "a/b"), "isn't valid as a build id"),
+        (("plan", "--build", "a/b"), "isn't a valid build id"),
     ],
 )
 def test_wrong_usage_ends_with_2_and_says_what_is_wrong(
@@ -191,7 +191,7 @@ def test_the_version_is_the_distributions() -> None:
 
 def test_every_stage_by_hand_gives_what_run_gives(project: Path) -> None:
     planned = json.loads(covfleet(project, "plan", "--json", "--shards", "2").stdout)
-    assert planned["version"] == 1
+    assert planned["version"] == 2
     assert [batch["tests"] for batch in planned["batches"]] == [["test_app.py::test_double"]]
     for shard in ("1", "2"):
         assert covfleet(project, "shard", shard).returncode == 0

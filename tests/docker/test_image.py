@@ -116,7 +116,7 @@ def test_a_name_that_docker_cannot_use_is_an_error(build: Build) -> None:
 
 
 def test_a_commit_that_cannot_be_a_tag_is_refused(build: Build) -> None:
-    with pytest.raises(ConfigurationError, match="tag of an image"):
+    with pytest.raises(ConfigurationError, match="isn't a valid image tag"):
         build("../../etc")
 
 

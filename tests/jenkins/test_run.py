@@ -317,7 +317,7 @@ def test_run_prints_the_console_on_standard_output_unless_json_is_wanted_there(
         (("--branch", "x", "--commit", "y"), "exclude each other"),
         (("--branch", "-x"), "git doesn't allow this branch name"),
         (("--branch", "${PWD}"), "Jenkins would expand"),
-        (("--commit", ":.*"), "isn't valid as a commit"),
+        (("--commit", ":.*"), "isn't a valid commit"),
         (("--shards", "0"), "shards"),
         (("--driver", "freestyle"), "pipeline"),
     ],

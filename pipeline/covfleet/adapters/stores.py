@@ -44,7 +44,7 @@ def open_store(url: str, settings: Settings, project: Path) -> ObjectStore:
 def _folder(url: str) -> Path:
     if not url.isprintable() or not url.strip():
         raise ConfigurationError(
-            f"{url!r} isn't valid as the folder of a store",
+            f"{url!r} isn't a valid folder for a store",
             hint="--store takes a folder or s3://bucket/prefix.",
         )
     return Path(url).expanduser()

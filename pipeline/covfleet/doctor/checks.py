@@ -163,7 +163,10 @@ def _project(subject: Subject, settings: Settings | None) -> Check:
 
 
 def _reports(subject: Subject) -> Check:
-    proof = subject.reports()
+    try:
+        proof = subject.reports()
+    except ConfigurationError as error:  # a build reads the settings with the tests' own Python
+        return Check("reports", "warn", f"not checked: {error}", error.hint)
     if proof.holds:
         return Check("reports", "ok", proof.detail)
     fix = (

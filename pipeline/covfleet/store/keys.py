@@ -46,7 +46,7 @@ def checked(name: str, what: str) -> str:
     """
     if not _NAME.fullmatch(name) or ".." in name:
         raise ConfigurationError(
-            f"{name!r} isn't valid as a {what}",
+            f"{name!r} isn't a valid {what}",
             hint="Use letters, digits, dots, dashes and underscores, and start with a letter or digit.",
         )
     return name
