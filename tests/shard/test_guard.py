@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from support.interpreters import environment, interpreter
+from support.needs import missing
 from support.runs import Build, lines_of, new_build, write_project
 
 SHOP = "def add(a, b):\n    if a > 100:\n        return -1\n    return a + b\n\n\ndef late():\n    return 7\n"
@@ -90,19 +92,27 @@ MONITORING = {
     """,
 }
 SETTINGS: dict[str, dict[str, object]] = {
-    "ctrace": {"core": "ctrace"},
-    "ctrace, branches and contexts": {"core": "ctrace", "contexts": True, "branch_coverage": True},
+    "ctrace": {"core": "ctrace", "contexts": True, "branch_coverage": True},
     "pytrace": {"core": "pytrace"},
     "sysmon": {"core": "sysmon"},
     "monitor": {"core": "monitor", "contexts": True},
 }
+CASES = [
+    *(("3.11", how, what) for how in ("ctrace", "pytrace") for what in DISTURBANCES),
+    *(("3.13", how, what) for how in ("sysmon", "monitor") for what in {**DISTURBANCES, **MONITORING}),
+]
 
 
-@pytest.fixture(scope="module", params=["3.11", "3.13"])
-def python(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    if interpreter(request.param) is None:
-        pytest.skip(f"there is no Python {request.param}")
-    return environment(tmp_path_factory.mktemp("environment"), request.param, "coverage", "pytest")
+@pytest.fixture(scope="module")
+def pythons() -> Callable[[str], Path]:
+    """Return what gives an interpreter of a version, with the newest coverage.py and pytest."""
+
+    def python(version: str) -> Path:
+        if interpreter(version) is None:
+            missing(f"Python {version}", "install one beside the running interpreter, or on the PATH")
+        return environment(version, "coverage", "pytest")
+
+    return python
 
 
 def built(folder: Path, python: Path, disturbance: str, settings: dict[str, object]) -> Build:
@@ -112,14 +122,11 @@ def built(folder: Path, python: Path, disturbance: str, settings: dict[str, obje
     return build
 
 
-@pytest.mark.parametrize("what", [*DISTURBANCES, *MONITORING])
-@pytest.mark.parametrize("how", SETTINGS)
-def test_what_runs_after_a_disturbance_is_measured(tmp_path: Path, python: Path, what: str, how: str) -> None:
-    monitors = SETTINGS[how]["core"] in ("sysmon", "monitor")
-    if monitors and "3.11" in str(python.resolve()):
-        pytest.skip("Python 3.11 has no sys.monitoring")
-    if what in MONITORING and not monitors:
-        pytest.skip("it does nothing to a trace function")
+@pytest.mark.parametrize(("version", "how", "what"), CASES)
+def test_what_runs_after_a_disturbance_is_measured(
+    tmp_path: Path, pythons: Callable[[str], Path], version: str, how: str, what: str
+) -> None:
+    python = pythons(version)
     build = built(tmp_path / "p", python, {**DISTURBANCES, **MONITORING}[what], SETTINGS[how])
     plan = build.plan()
     assert len(plan.batches) == 1  # both files in one process, one after the other
