@@ -44,7 +44,7 @@ class Guard:
         self._core: Core = CORES[core](self._collector)
 
     def fault(self) -> str:
-        """Return how measuring was switched off, or an empty string. Costs less than a microsecond."""
+        """Return how measuring was switched off, or an empty string. Costs a few microseconds."""
         if not self._cov._started:
             return "coverage.py's measurement was stopped"
         if not self._stack or self._stack[-1] is not self._collector:
