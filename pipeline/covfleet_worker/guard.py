@@ -10,7 +10,8 @@ from __future__ import annotations
 import sys
 import threading
 import warnings
-from typing import Any, Callable
+from abc import ABC, abstractmethod
+from typing import Any, Callable, Dict
 
 import coverage
 from coverage.collector import Collector
@@ -73,22 +74,22 @@ def _end(collector: Any) -> None:
         collector.stop()
 
 
-class Core:
+class Core(ABC):
     """The parts of a measuring core that other code can take away."""
 
     def __init__(self, collector: Any) -> None:
         self._collector = collector
 
+    @abstractmethod
     def fault(self) -> str:
         """Return what is wrong with it, or an empty string."""
-        raise NotImplementedError
 
-    def forget(self) -> None:
+    def forget(self) -> None:  # noqa: B027 - most cores have nothing to forget
         """Forget what no longer exists, before the measurement starts again."""
 
+    @abstractmethod
     def mend(self) -> None:
         """Take the parts back."""
-        raise NotImplementedError
 
 
 class TraceFunction(Core):
@@ -179,4 +180,9 @@ class Monitor(Core):
         self._collector.tracers[0].take_back()
 
 
-CORES = {"ctrace": TraceFunction, "pytrace": TraceFunction, "sysmon": SysMonitor, "monitor": Monitor}
+CORES: Dict[str, Callable[[Any], Core]] = {
+    "ctrace": TraceFunction,
+    "pytrace": TraceFunction,
+    "sysmon": SysMonitor,
+    "monitor": Monitor,
+}

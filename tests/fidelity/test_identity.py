@@ -146,7 +146,6 @@ DJANGO = {
 
 @pytest.mark.parametrize("slots", [1, 2])
 def test_pytest_django_gives_each_worker_a_database_of_its_own(tmp_path, slots):
-    pytest.importorskip("pytest_django", reason="pytest-django is not installed")
     code = """
         import os, time
         import pytest
